@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Runs the named stages of the tests in the order given; stops at the first that fails. Leaves no node and no daemon behind that it started.
+# Stages: setup lint sanity unit artifact lab molecule
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+
+stage() { printf '\n\033[1m=== %s (%ss)\033[0m\n' "$*" "$SECONDS"; }
+
+daemon_before=$(cat "$GPUOPS_CACHE/dockerd.pid" 2>/dev/null || true)
+docker_before=$(docker info >/dev/null 2>&1 && echo up || echo down)
+nodes_started=
+
+finish() {
+  local status=$?
+  if [ -n "$nodes_started" ]; then python3 -m tests.lab down --all || status=1; fi
+  if [ "$docker_before" = down ] && [ "$(cat "$GPUOPS_CACHE/dockerd.pid" 2>/dev/null || true)" != "$daemon_before" ]; then
+    bash scripts/stop-docker.sh
+  fi
+  stage "finished with status $status"
+  exit "$status"
+}
+trap finish EXIT
+
+do_setup() { bash scripts/setup.sh; }
+
+do_lint() {
+  ruff check plugins tests molecule scripts
+  yamllint --strict .
+  MYPYPATH= mypy plugins/module_utils plugins/modules plugins/filter
+  antsibull-changelog lint
+  (cd "$GPUOPS_LINK" && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs self .)
+  ansible-lint --offline --profile production
+}
+
+do_sanity() { bash scripts/sanity.sh; }
+
+do_unit() { python3 -m pytest tests/unit -q -n 2 -m "not lab"; }
+
+# The artifact as a user gets it: built, installed into an empty folder, its playbook and its modules found there.
+do_artifact() {
+  local folder
+  folder=$(mktemp -d)
+  ansible-galaxy collection build --output-path "$folder" >/dev/null
+  ansible-galaxy collection install --offline --no-deps -p "$folder/installed" "$folder"/gpuops-fleet-*.tar.gz >/dev/null
+  ANSIBLE_COLLECTIONS_PATH=$folder/installed ansible-playbook gpuops.fleet.site --syntax-check -i localhost,
+  ANSIBLE_COLLECTIONS_PATH=$folder/installed ansible -i localhost, -c local localhost -m gpuops.fleet.gpu_facts >"$folder/facts"
+  grep -q '"gpu"' "$folder/facts"
+  rm -rf "$folder"
+}
+
+do_lab() { nodes_started=1; python3 -m pytest tests/unit tests/lab/tests -q -m lab; }
+
+do_molecule() {
+  nodes_started=1
+  local scenario
+  for scenario in molecule/*/molecule.yml; do
+    scenario=$(basename "$(dirname "$scenario")")
+    stage "molecule $scenario"
+    molecule test -s "$scenario"
+  done
+}
+
+for one in "$@"; do
+  stage "$one"
+  "do_$one"
+done
+printf '\nAll stages passed: %s\n' "$*"
