@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpuops.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: firmware_check
+short_description: Check firmware settings that show in the placement of PCI resources
+description:
+  - C(firmware.above_4g) tells for each GPU whether Above 4G Decoding is on, proven by the address of its BAR1 on the PCI bus.
+  - A large BAR1 without an address is V(fail); the remedy names the setting as the server's vendor does.
+  - A small BAR1 below 4 GiB proves nothing and is V(unknown), unless another GPU of the host proves the setting,
+    or V(warn) when the board is known to have a large one.
+version_added: 1.0.0
+author: the gpuops.fleet contributors (@gpuops)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details:
+      - This module only judges and changes nothing, so it does the same in check mode.
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    support: N/A
+    details:
+      - This module does not change state.
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
+    details:
+      - This module never reports a change.
+options:
+  facts:
+    description:
+      - The facts to judge, as M(gpuops.fleet.gpu_facts) returned them in C(ansible_facts.gpu).
+      - When omitted, they are read now.
+    type: dict
+  fail_on:
+    description:
+      - The task fails when a check ends with one of these statuses.
+      - An empty list makes the task report only.
+    type: list
+    elements: str
+    choices: [fail, unknown, warn, pass, skipped]
+    default: [fail]
+seealso:
+  - module: gpuops.fleet.gpu_facts
+"""
+
+EXAMPLES = r"""
+- name: Check Above 4G Decoding, reading the facts now
+  gpuops.fleet.firmware_check:
+
+- name: Judge gathered facts and only report
+  gpuops.fleet.firmware_check:
+    facts: "{{ ansible_facts.gpu }}"
+    fail_on: []
+"""
+
+RETURN = r"""
+checks:
+  description: One entry a check, in the order of checking.
+  returned: always, except when a parameter is not valid
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Name of the check.
+      type: str
+      sample: firmware.above_4g
+    subject:
+      description: The bus address of a GPU.
+      type: str
+      sample: "0000:3b:00.0"
+    status:
+      description: One of V(pass), V(warn), V(fail), V(unknown), V(skipped). Missing evidence is V(unknown).
+      type: str
+      sample: pass
+    summary:
+      description: What is true, in one line.
+      type: str
+      sample: BAR1 lies at 0x39f000000000
+    expected:
+      description: What the rule wants.
+      type: str
+      sample: BAR1 at or above 4 GiB
+    evidence:
+      description: What was read. The value is null when it could not be read.
+      type: list
+      elements: dict
+      contains:
+        source:
+          description: Where it was read.
+          type: str
+          sample: sysfs:/sys/bus/pci/devices/0000:3b:00.0/resource BAR1
+        value:
+          description: What was there.
+          type: raw
+          sample: "0x39f000000000, 32 GiB"
+    remedy:
+      description: What to do; empty when there is nothing to do.
+      type: str
+      sample: ""
+status:
+  description: The worst status; the order is V(fail), V(unknown), V(warn), V(pass), V(skipped).
+  returned: always, except when a parameter is not valid
+  type: str
+  sample: pass
+msg:
+  description: The statuses counted, and one line a check that is neither V(pass) nor V(skipped). On failure, one line a check that made the task fail.
+  returned: always
+  type: str
+  sample: 3 pass
+error:
+  description: Set when the task failed for another reason than a check.
+  returned: on such a failure
+  type: dict
+  contains:
+    kind:
+      description: Class of the error, V(policy) for a parameter that makes no sense.
+      type: str
+      sample: policy
+"""
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.now import read_now
+from ansible_collections.gpuops.fleet.plugins.module_utils._module import CHECK_ARGUMENTS, FleetModule
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import firmware
+
+
+def check(fleet: FleetModule) -> None:
+    """Judge the firmware settings and end the task."""
+    fleet.finish_checks(firmware.check(fleet.facts(read_now)))
+
+
+def main() -> None:
+    """Run the module."""
+    FleetModule(dict(CHECK_ARGUMENTS)).run(check)
+
+
+if __name__ == "__main__":
+    main()
