@@ -33,7 +33,8 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("list", help="nodes, their profiles and states")
 
-    inject = commands.add_parser("inject", help="break one thing in a running node", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=faults.table())
+    inject = commands.add_parser("inject", help="break one thing in a running node", epilog=faults.table())
+    inject.formatter_class = argparse.RawDescriptionHelpFormatter
     inject.add_argument("fault", choices=sorted(faults.FAULTS), metavar="FAULT")
     inject.add_argument("--name", help="name of the node; may be left out when there is one")
     inject.add_argument("setting", nargs="*", metavar="key=value")

@@ -1,0 +1,60 @@
+"""The files that make a Debian userland a node of the lab: stage 0, module hooks, identity, and the hardware's state."""
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tests.lab.hardware.dmi import write_tables
+from tests.lab.hardware.nvml_state import write_state
+from tests.lab.hardware.pci_tree import write_tree
+from tests.lab.node.identity import IDENTITIES
+
+_LAB = Path(__file__).parent.parent
+_LIBRARY = "usr/lib/lab"
+_UNIT = "lab-coldplug.service"
+# Everything whose change makes a node another node.
+SOURCES = [_LAB / "node", _LAB / "kmod", _LAB / "hardware"]
+
+
+def _link(path: Path, target: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+def _text(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def write_hardware(hardware: dict[str, Any], root: Path) -> None:
+    """Write /var/lib/lab: the resolved profile and all that is derived from it."""
+    state = root / "var/lib/lab"
+    state.mkdir(parents=True)
+    (state / "hardware.json").write_text(json.dumps(hardware, indent=2) + "\n")
+    write_tree(hardware, state / "pci")
+    write_tables(hardware, state / "firmware")
+    write_state(hardware, state / "nvml")
+
+
+def write_payload(hardware: dict[str, Any], tools: Path, repository: Path, root: Path) -> None:
+    """Write all files below `root`. `tools` holds the compiled programs of /usr/lib/lab, `repository` is what the mirror serves."""
+    write_hardware(hardware, root)
+    shutil.copytree(tools, root, dirs_exist_ok=True)
+    library = root / _LIBRARY
+    shutil.copytree(_LAB / "kmod", library / "kmod", ignore=shutil.ignore_patterns("*.conf", "__pycache__"))
+    for name in ("init", "coldplug"):
+        shutil.copy(_LAB / "node" / name, library / name)
+    _text(root / "etc/modprobe.d/lab.conf", (_LAB / "kmod/lab.conf").read_text())
+    _text(root / "usr/lib/systemd/system" / _UNIT, (_LAB / "node" / _UNIT).read_text())
+    _link(root / "usr/lib/systemd/system/sysinit.target.wants" / _UNIT, f"../{_UNIT}")
+    if not hardware["nouveau"] and not hardware["driver"]:
+        _text(root / "etc/modprobe.d/blacklist-nouveau.conf", "blacklist nouveau\n")
+    identity = IDENTITIES[hardware["identity"]]
+    for path, content in identity.files.items():
+        _text(root / path, content)
+    for path, target in identity.links.items():
+        _link(root / path, target)
+    for key, path in identity.keys.items():
+        _text(root / path, (repository / "keys" / key).read_text())
