@@ -32,9 +32,9 @@ def _loaded(facts: t.Any, version: t.Optional[str], flavor: t.Optional[str]) -> 
     where = known.source(driver, "loaded_version", "driver.loaded_version")
     found, kind = known.loaded(facts), known.text(known.get(driver, "flavor"))
     if found is None:
-        if not isinstance(driver, dict) or "loaded_version" not in driver or driver["loaded_version"] is not None:
-            return Check("driver.loaded", known.HOST, UNKNOWN, "the driver's state is not known", wanted, [evidence(where, None)], GATHER)
-        return _not_loaded(facts, wanted, where)
+        if known.not_loaded(facts):
+            return _not_loaded(facts, wanted, where)
+        return Check("driver.loaded", known.HOST, UNKNOWN, "the version of the loaded driver is not known", wanted, [evidence(where, None)], GATHER)
     seen = [evidence(where, found), evidence("driver.flavor", kind)]
     got, aim = t.cast("t.Tuple[int, ...]", known.version(found)), known.version(version)
     if aim is not None and got[: len(aim)] != aim:
@@ -74,7 +74,7 @@ def _consistent(facts: t.Any) -> Check:
         evidence("on disk for %s" % (kernel or "the running kernel"), disk),
     ]
     if loaded is None:
-        if isinstance(driver, dict) and driver.get("loaded_version", "") is None:
+        if known.not_loaded(facts):
             return Check("driver.consistent", known.HOST, SKIPPED, "no driver loaded", wanted, seen)
         return Check("driver.consistent", known.HOST, UNKNOWN, "the version of the loaded driver is not known", wanted, seen, GATHER)
     found = {version for version in (loaded, library, disk) if version is not None}

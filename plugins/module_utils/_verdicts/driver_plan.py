@@ -113,11 +113,8 @@ class Planner:
             self.reasons.append("no NVIDIA GPU on the PCI bus: no driver is needed")
             self.result["action"] = "none"
             return
-        if not isinstance(known.get(self.facts, "driver"), dict):
-            raise NoDriverError("the driver's state is not known: gather facts with gpuops.fleet.gpu_facts on the host and pass all of them")
-        raw = known.get(self.facts, "driver", "loaded_version")
-        if raw is not None and self.loaded is None:
-            raise NoDriverError("the version of the loaded driver makes no sense: %s" % raw)
+        if self.loaded is None and not known.not_loaded(self.facts):
+            raise NoDriverError("the version of the loaded driver is not known: gather facts with gpuops.fleet.gpu_facts on the host and pass all of them")
         for device in self.devices:
             if device.get("state") == "lost":
                 self.reasons.append("%s is lost: no driver change brings it back" % known.subject(device))

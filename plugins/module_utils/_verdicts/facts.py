@@ -86,6 +86,20 @@ def loaded(facts: t.Any) -> t.Optional[str]:
     return found if version(found) else None
 
 
+def not_loaded(facts: t.Any) -> bool:
+    """True when it is known that no NVIDIA kernel module is loaded; a version that could only not be read is something else."""
+    driver = get(facts, "driver")
+    if not isinstance(driver, dict) or driver.get("loaded_version", "") is not None:
+        return False
+    reason = text(get(driver, "unavailable", "loaded_version"))
+    return reason is None or "not loaded" in reason
+
+
+def virtual(facts: t.Any) -> bool:
+    """True in a virtual machine."""
+    return text(get(facts, "host", "virtualization")) not in (None, "none")
+
+
 def on_disk(facts: t.Any) -> t.Optional[str]:
     """Version of the kernel module on disk for the running kernel, or None."""
     found = text(get(facts, "driver", "module_versions", str(get(facts, "host", "kernel_release"))))

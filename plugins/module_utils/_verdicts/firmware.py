@@ -26,14 +26,13 @@ def check(facts: t.Any) -> t.List[Check]:
 
 def _above_4g(device: t.Dict[str, t.Any], facts: t.Any, proof: t.List[t.Dict[str, t.Any]]) -> Check:
     who = known.subject(device)
-    guest = known.text(known.get(facts, "host", "virtualization"))
     where = "%s/resource BAR1" % known.source(device, "pci", "sysfs:/sys/bus/pci/devices/%s" % who)
     address, total = _address(device), known.number(known.get(device, "bar1", "total_mib"))
     native = native_bar1_mib(device)
     large = native is not None and native > SMALL_BAR1_MIB
     seen = [evidence(where, _shown(device))]
     name = "BAR1" if native is None else "BAR1 (%s)" % _size(native)
-    if address == 0 or total == 0:
+    if unassigned(device) or total == 0:
         if total == 0:
             seen.append(evidence("%s BAR1 total" % known.source(device, "nvml", "NVML"), "0 MiB"))
         summary = "%s is not assigned: Above 4G Decoding is off, or its window is too small" % name
@@ -44,7 +43,7 @@ def _above_4g(device: t.Dict[str, t.Any], facts: t.Any, proof: t.List[t.Dict[str
             "Read %s on the host itself (not in a container)." % where.rsplit(" ", 1)[0].split(":", 1)[-1],
         )
     if address >= FOUR_GIB:
-        scope = " (in a virtual machine: says nothing about its host's firmware)" if guest else ""
+        scope = " (in a virtual machine: says nothing about its host's firmware)" if known.virtual(facts) and _vendor_words(facts) is None else ""
         return Check("firmware.above_4g", who, PASS, "BAR1 lies at %#x%s" % (address, scope), ABOVE_4G, seen)
     if large:
         return Check(
@@ -71,15 +70,24 @@ def native_bar1_mib(device: t.Dict[str, t.Any]) -> t.Optional[float]:
     return known.number(found["native_bar1_mib"]) if found else None
 
 
+def unassigned(device: t.Dict[str, t.Any]) -> bool:
+    """True when the kernel shows that BAR1 has no address, which is not the same as an address that could not be read."""
+    reason = known.text(known.get(device, "unavailable", "bar1.address"))
+    return _address(device) == 0 or (known.get(device, "bar1", "address") is None and reason is not None and "not assigned" in reason)
+
+
 def setting(facts: t.Any) -> str:
     """What to set in firmware setup, in the words of the server's vendor."""
-    if known.text(known.get(facts, "host", "virtualization")):
-        return firmware_settings.ABOVE_4G_GUEST
+    words = _vendor_words(facts)
+    if words is not None:
+        return words
+    return firmware_settings.ABOVE_4G_GUEST if known.virtual(facts) else firmware_settings.ABOVE_4G_GENERIC
+
+
+def _vendor_words(facts: t.Any) -> t.Optional[str]:
+    # Only real servers carry these names: hypervisors put their own into the guest's DMI tables.
     vendor = (known.text(known.get(facts, "host", "system_vendor")) or "").lower()
-    for name, words in firmware_settings.ABOVE_4G.items():
-        if name in vendor:
-            return words
-    return firmware_settings.ABOVE_4G_GENERIC
+    return next((words for name, words in firmware_settings.ABOVE_4G.items() if name in vendor), None)
 
 
 def remedy(facts: t.Any) -> str:
@@ -101,6 +109,8 @@ def _address(device: t.Dict[str, t.Any]) -> t.Optional[int]:
 
 def _shown(device: t.Dict[str, t.Any]) -> t.Optional[str]:
     address, size = _address(device), known.number(known.get(device, "bar1", "size_mib"))
+    if unassigned(device):
+        return "not assigned%s" % ("" if size is None else ", %s" % _size(size))
     if address is None:
         return None
     return "%#x%s" % (address, "" if size is None else ", %s" % _size(size))
