@@ -1,0 +1,96 @@
+# Copyright (c) 2026, the gpuops.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that gpu_facts returns, read once. Private to gpuops.fleet: the names may change in any release."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import driver, join, pci
+
+Run = t.Callable[..., t.Tuple[int, str, str]]
+
+READERS = ("auto", "pynvml", "nvidia_smi", "none")
+SUBSETS = ("all", "pci", "driver", "devices", "host")
+NOT_GATHERED = "not gathered"
+# nvmlReturn_t after which another way to the same library can still answer: not found, function not found.
+TRY_NEXT = (12, 13)
+
+
+def read_gpu(run: Run, reader: str = "auto", timeout_seconds: float = 20, gather_subset: t.Sequence[str] = ("all",), root: str = "") -> t.Dict[str, t.Any]:
+    """`ansible_facts.gpu` as docs/architecture.md has it. Never raises for what a machine lacks.
+
+    `run(args, timeout_seconds=…)` runs a command and returns `(rc, stdout, stderr)`, rc 127 without the program, 124 after the time-out.
+    `reader`: one of READERS. `gather_subset`: any of SUBSETS; what is left out is null with the reason `not gathered`.
+    `timeout_seconds` is the limit of each read that can block. `root` is put before every path (tests).
+    """
+    wanted = set(SUBSETS if "all" in gather_subset else gather_subset)
+    module = driver.loaded(root)
+    # NVML first, in a child process: it takes longest, and the files are read meanwhile.
+    asking = _start(run, reader if "devices" in wanted else "none", timeout_seconds, module["loaded"])
+    devices = pci.read(root) if wanted & {"pci", "devices"} else None
+    installed, package_source, package_reason = None, "", NOT_GATHERED
+    if wanted & {"driver", "host"}:
+        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import packages
+
+        installed, package_source, package_reason = packages.read(run, root, timeout_seconds)
+    host_facts = driver_facts = None
+    if "driver" in wanted:
+        driver_facts = driver.read(run, root, timeout_seconds, os.uname().release)
+        driver_facts["packages"] = None if installed is None else packages.driver_packages(installed)
+        if installed is None:
+            driver_facts["unavailable"]["packages"] = package_reason
+        else:
+            driver_facts["sources"]["packages"] = package_source
+    if "host" in wanted:
+        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import host
+
+        host_facts = host.read(run, root, timeout_seconds, installed)
+    answer = _finish(asking, run, reader, timeout_seconds)
+    if "devices" not in wanted:
+        answer["error"] = NOT_GATHERED
+    elif not module["loaded"]:
+        answer["error"] = module["reason"]
+    return join.facts(
+        on_pci=devices,
+        information={} if devices is None else driver.information(root),
+        loaded=module["loaded"],
+        answer=answer,
+        driver=driver_facts,
+        host=host_facts,
+        not_gathered=NOT_GATHERED,
+    )
+
+
+def _start(run: Run, reader: str, timeout_seconds: float, loaded: bool) -> t.Any:
+    # Without the kernel module NVML cannot answer; asked by root it would even load the module, and facts change nothing.
+    if not loaded or reader == "none":
+        return None
+    if reader in ("auto", "pynvml"):
+        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml
+
+        if nvml.importable():
+            return nvml.Reading(timeout_seconds)
+        if reader == "pynvml":
+            return None
+    return _nvidia_smi(run, timeout_seconds)
+
+
+def _nvidia_smi(run: Run, timeout_seconds: float) -> t.Any:
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvidia_smi
+
+    return nvidia_smi.Reading(run, timeout_seconds)
+
+
+def _finish(asking: t.Any, run: Run, reader: str, timeout_seconds: float) -> t.Dict[str, t.Any]:
+    if asking is None:
+        reason = "the reader is set to none" if reader == "none" else "pynvml is not installed on the target"
+        return {"reader": None, "driver_version": None, "cuda_version": None, "devices": [], "error": reason, "code": None}
+    answer = asking.result()
+    # A hang, or a module and a library that differ, would meet nvidia-smi as well. A binding that does not work would not.
+    if reader == "auto" and answer["reader"] == "pynvml" and not answer["devices"] and (answer["code"] in TRY_NEXT or "imported" in answer["error"]):
+        second = _nvidia_smi(run, timeout_seconds).result()
+        return answer if second["error"] and not second["devices"] else second
+    return answer

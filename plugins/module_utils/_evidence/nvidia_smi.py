@@ -1,0 +1,321 @@
+# Copyright (c) 2026, the gpuops.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NVML through `nvidia-smi -q -x`. Private to gpuops.fleet: the names may change in any release.
+
+The exit code does not tell a healthy GPU from a lost one (0 for both): the texts inside the fields do.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml_answer as nvml
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.board import board
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Child, Emit
+
+Run = t.Callable[..., t.Tuple[int, str, str]]
+
+READER = "nvidia-smi"
+LINKS = ["nvlink", "-s"]
+CAPABILITIES = ["--query-gpu=pci.bus_id,compute_cap", "--format=csv,noheader"]
+# What nvidia-smi prints in place of a value → the reason (nvidia-smi 470 to 580 put some of them in brackets).
+NO_VALUES = {
+    "n/a": nvml.NOT_SUPPORTED,
+    "not supported": nvml.NOT_SUPPORTED,
+    "gpu is lost": nvml.LOST,
+    "insufficient permissions": nvml.CODES[4],
+    "gpu requires reset": nvml.CODES[16],
+    "unknown error": nvml.CODES[999],
+    "function not found": nvml.CODES[13],
+    "requested functionality has been deprecated": "not offered by this driver",
+}
+EXIT_CODES = {9: 9, 12: 12, 15: 15, 18: 18}
+
+
+class _NoValueError(Exception):
+    """The field holds no value."""
+
+
+class Reading:
+    """nvidia-smi started in a child process, from now on; `result()` waits for it."""
+
+    def __init__(self, run: Run, timeout_seconds: float):
+        self._timeout = timeout_seconds
+        # The command has its own time-out; the child's is for an nvidia-smi that not even SIGKILL ends.
+        self._child = Child(lambda emit: ask(run, timeout_seconds, emit), timeout_seconds + 3)
+
+    def result(self) -> t.Dict[str, t.Any]:
+        """As `nvml_answer.answer`."""
+        parts, error = self._child.results()
+        if parts:
+            return parts[-1]
+        return nvml.answer(READER, error="nvidia-smi: %s" % (error or "no answer within %g s" % self._timeout))
+
+
+def ask(run: Run, timeout_seconds: float, emit: Emit) -> None:
+    """Run nvidia-smi and emit one `nvml_answer.answer`.
+
+    The XML has neither links nor compute capabilities: both are asked for where the board catalogue does not settle them, as each start
+    of nvidia-smi can take a second.
+    """
+    rc, out, err = run(["nvidia-smi", "-q", "-x"], timeout_seconds=timeout_seconds)
+    failure = failed(rc, out, err, timeout_seconds)
+    if failure is not None:
+        emit(failure)
+        return
+    found = parse(out)
+    linked, strange = [], []
+    for one in found["devices"]:
+        known = board(one["pci"])
+        if one["lost"]:
+            continue
+        if known and known["nvlink_max"] == 0:
+            one["values"]["nvlinks"] = []
+        else:
+            linked.append(one)
+        if not known:
+            strange.append(one)
+    for devices, arguments, add in ((linked, LINKS, add_links), (strange, CAPABILITIES, add_capabilities)):
+        if devices:
+            rc, out, err = run(["nvidia-smi"] + arguments, timeout_seconds=timeout_seconds)
+            add(devices, out if rc == 0 else None)
+    emit(found)
+
+
+def failed(rc: int, out: str, err: str, timeout_seconds: float) -> t.Optional[t.Dict[str, t.Any]]:
+    """The answer when `nvidia-smi -q -x` did not give a log; None when it did."""
+    if rc == 127:
+        return nvml.answer(READER, error="nvidia-smi is not installed")
+    if rc == 124:
+        return nvml.answer(READER, error="nvidia-smi: no answer within %g s" % timeout_seconds)
+    if "<nvidia_smi_log" in out:
+        return None
+    code = EXIT_CODES.get(rc)
+    said = " ".join((out or err).split())[:300]
+    reason = nvml.CODES[code] if code else said or "no output"
+    return nvml.answer(READER, error="nvidia-smi: %s (rc %d%s)" % (reason, rc, ": " + said if code and said else ""), code=code)
+
+
+def parse(text: str) -> t.Dict[str, t.Any]:
+    """`nvml_answer.answer` from the text of `nvidia-smi -q -x`. What is not there or not understood is unavailable; never raises."""
+    from xml.etree import ElementTree  # costs 10 ms: only this path pays
+
+    try:
+        log = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        return nvml.answer(READER, error="nvidia-smi: the log is not XML: %s" % error)
+    devices = [device(element, index) for index, element in enumerate(log.findall("gpu"))]
+    return nvml.answer(READER, driver_version=_or_none(log, "driver_version"), cuda_version=_or_none(log, "cuda_version"), devices=devices)
+
+
+def device(gpu: t.Any, index: int) -> nvml.Device:
+    """The answers in one `gpu` element."""
+    found = nvml.Device(index, nvml.bus_address(gpu.get("id") or _or_none(gpu, "pci/pci_bus_id") or ""))
+    try:
+        found.pci = nvml.pci_ids(int(_value(gpu, "pci/pci_device_id"), 16), int(_value(gpu, "pci/pci_sub_system_id"), 16))
+    except (_NoValueError, ValueError):
+        found.pci = {}
+    words = (_or_none(gpu, "product_architecture") or "").lower().split()
+    found.architecture = words[0] if words else None
+    for field, paths, convert in FIELDS:
+        try:
+            found.note([field], [convert(_first(gpu, paths))])
+        except _NoValueError as reason:
+            found.refuse([field], str(reason))
+        except (ValueError, IndexError):
+            found.refuse([field], "not understood: %.60s" % _or_none(gpu, paths[0]))
+    for fields, read in ((nvml.ECC_COUNTS, _ecc_counts), (("processes",), _processes), (("event_reasons",), _event_reasons)):
+        try:
+            found.note(fields, read(gpu))
+        except _NoValueError as reason:
+            found.refuse(fields, str(reason))
+        except ValueError as error:
+            found.refuse(fields, "not understood: %.60s" % error)
+    # A field of its own cannot be trusted: the lost GPU's other fields repeat what was last known.
+    if any(_reason(element.text) == nvml.LOST for element in gpu.iter()):
+        found.mark_lost()
+    return found
+
+
+def add_links(devices: t.Sequence[t.Dict[str, t.Any]], text: t.Optional[str]) -> None:
+    """Set `nvlinks` from `nvidia-smi nvlink -s`: a line `GPU 0: NAME (UUID: …)`, then ` Link 0: 26.562 GB/s` or ` Link 1: <inactive>`."""
+    links: t.Dict[int, t.List[t.Dict[str, t.Any]]] = {}
+    current = -1
+    for line in (text or "").splitlines():
+        head = re.match(r"GPU (\d+):", line)
+        if head:
+            current = int(head.group(1))
+        link = re.match(r"\s+Link (\d+):\s*(.*)", line)
+        if link and current >= 0:
+            links.setdefault(current, []).append({"link": int(link.group(1)), "active": "inactive" not in link.group(2).lower()})
+    for one in devices:
+        if text is None:
+            one["unavailable"]["nvlinks"] = "not offered by this nvidia-smi"
+        else:
+            one["values"]["nvlinks"] = links.get(one["index"], [])
+
+
+def add_capabilities(devices: t.Sequence[t.Dict[str, t.Any]], text: t.Optional[str]) -> None:
+    """Set the compute capability from lines `bus address, major.minor` (nvidia-smi from 510 on)."""
+    rows = dict(line.split(", ", 1) for line in (text or "").splitlines() if ", " in line)
+    capabilities = {nvml.bus_address(address): capability for address, capability in rows.items()}
+    for one in devices:
+        match = re.match(r"(\d+)\.(\d+)$", capabilities.get(one["bus_address"], "").strip())
+        if match:
+            one["values"].update({"compute_capability.major": int(match.group(1)), "compute_capability.minor": int(match.group(2))})
+
+
+def _reason(text: t.Optional[str]) -> t.Optional[str]:
+    """The reason when `text` stands in place of a value, else None."""
+    return NO_VALUES.get((text or "").strip().strip("[]").lower())
+
+
+def _value(gpu: t.Any, path: str) -> str:
+    element = gpu.find(path)
+    if element is None:
+        # A whole group can be replaced by one text: <remapped_rows>N/A</remapped_rows>.
+        parent = gpu.find(path.rpartition("/")[0]) if "/" in path else None
+        raise _NoValueError(_reason(parent.text if parent is not None else None) or "not reported")
+    text = (element.text or "").strip()
+    reason = _reason(text)
+    if reason or not text:
+        raise _NoValueError(reason or "not reported")
+    return text
+
+
+def _first(gpu: t.Any, paths: t.Sequence[str]) -> str:
+    """The first of `paths` that has a value; the reason of the first one that is there at all."""
+    reasons = []
+    for path in paths:
+        try:
+            return _value(gpu, path)
+        except _NoValueError as reason:
+            reasons.append(str(reason))
+    raise _NoValueError(next((reason for reason in reasons if reason != "not reported"), "not reported"))
+
+
+def _or_none(gpu: t.Any, path: str) -> t.Optional[str]:
+    try:
+        return _value(gpu, path)
+    except _NoValueError:
+        return None
+
+
+def _number(text: str) -> int:
+    # "24576 MiB", "30 C", "16x", "0 %"
+    match = re.match(r"-?\d+", text)
+    if not match:
+        raise ValueError(text)
+    return int(match.group(0))
+
+
+def _watts(text: str) -> float:
+    return round(float(text.partition(" ")[0]), 2)
+
+
+def _enabled(text: str) -> bool:
+    if text.lower() not in ("enabled", "disabled"):
+        raise ValueError(text)
+    return text.lower() == "enabled"
+
+
+def _yes(text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise ValueError(text)
+    return text.lower() == "yes"
+
+
+def _ecc_counts(gpu: t.Any) -> t.List[t.Optional[int]]:
+    """Totals as nvmlDeviceGetTotalEccErrors counts them: one total before Ampere, DRAM and SRAM apart since."""
+    counts: t.List[t.Optional[int]] = []
+    reason = "not reported"
+    for period in ("volatile", "aggregate"):
+        group = gpu.find("ecc_errors/" + period)
+        for bits, word in (("single_bit", "correctable"), ("double_bit", "uncorrectable")):
+            total = None if group is None else group.find(bits + "/total")
+            if total is not None:
+                parts = [total]
+            else:
+                parts = [] if group is None else [one for one in group if re.match(r"[sd]ram_%s" % word, one.tag)]
+            reason = next(filter(None, (_reason(one.text) for one in parts)), reason)
+            numbers = [_number((one.text or "").strip()) for one in parts if not _reason(one.text)]
+            counts.append(sum(numbers) if numbers else None)
+    if counts == [None] * 4:
+        raise _NoValueError(reason)
+    return counts
+
+
+def _processes(gpu: t.Any) -> t.List[t.List[t.Dict[str, t.Any]]]:
+    group = gpu.find("processes")
+    if group is None or _reason(group.text):
+        raise _NoValueError("not reported" if group is None else _reason(group.text))
+    found = {}
+    for process in group.findall("process_info"):
+        used = _or_none(process, "used_memory")
+        pid = _number(_value(process, "pid"))
+        found[pid] = {"pid": pid, "name": _or_none(process, "process_name"), "used_memory_mib": None if used is None else _number(used)}
+    return [[found[pid] for pid in sorted(found)]]
+
+
+def _event_reasons(gpu: t.Any) -> t.List[t.List[str]]:
+    for group, prefix in (("clocks_event_reasons", "clocks_event_reason_"), ("clocks_throttle_reasons", "clocks_throttle_reason_")):
+        element = gpu.find(group)
+        if element is not None:
+            if _reason(element.text) or not len(element):
+                raise _NoValueError(_reason(element.text) or "not reported")
+            active = {one.tag[len(prefix) :] for one in element if (one.text or "").strip() == "Active"}
+            return [[name for _bit, name in nvml.EVENT_REASONS if name in active]]
+    raise _NoValueError("not reported")
+
+
+POWER = ("gpu_power_readings/", "power_readings/")
+LINK = "pci/pci_gpu_link_info/"
+# (field, paths: the newest name first, conversion)
+FIELDS: t.Tuple[t.Tuple[str, t.Tuple[str, ...], t.Callable[[str], t.Any]], ...] = (
+    ("name", ("product_name",), str),
+    ("uuid", ("uuid",), str),
+    ("serial", ("serial",), str),
+    ("board_part_number", ("board_part_number",), str),
+    ("vbios_version", ("vbios_version",), str),
+    ("inforom_version", ("inforom_version/img_version",), str),
+    ("memory.total_mib", ("fb_memory_usage/total",), _number),
+    ("memory.reserved_mib", ("fb_memory_usage/reserved",), _number),
+    ("memory.used_mib", ("fb_memory_usage/used",), _number),
+    ("bar1.total_mib", ("bar1_memory_usage/total",), _number),
+    ("bar1.used_mib", ("bar1_memory_usage/used",), _number),
+    ("power.draw_watts", tuple(group + name for group in POWER for name in ("power_draw", "average_power_draw", "instant_power_draw")), _watts),
+    ("power.enforced_limit_watts", tuple(group + name for group in POWER for name in ("current_power_limit", "enforced_power_limit")), _watts),
+    ("power.default_limit_watts", tuple(group + "default_power_limit" for group in POWER), _watts),
+    ("power.min_limit_watts", tuple(group + "min_power_limit" for group in POWER), _watts),
+    ("power.max_limit_watts", tuple(group + "max_power_limit" for group in POWER), _watts),
+    ("temperature.gpu_celsius", ("temperature/gpu_temp",), _number),
+    ("temperature.shutdown_celsius", ("temperature/gpu_temp_max_threshold",), _number),
+    ("temperature.slowdown_celsius", ("temperature/gpu_temp_slow_threshold",), _number),
+    ("clocks.graphics_mhz", ("clocks/graphics_clock",), _number),
+    ("clocks.sm_mhz", ("clocks/sm_clock",), _number),
+    ("clocks.memory_mhz", ("clocks/mem_clock",), _number),
+    ("clocks.max_graphics_mhz", ("max_clocks/graphics_clock",), _number),
+    ("clocks.max_memory_mhz", ("max_clocks/mem_clock",), _number),
+    ("pcie.generation_current", (LINK + "pcie_gen/current_link_gen",), _number),
+    ("pcie.generation_max", (LINK + "pcie_gen/max_link_gen",), _number),
+    ("pcie.width_current", (LINK + "link_widths/current_link_width",), _number),
+    ("pcie.width_max", (LINK + "link_widths/max_link_width",), _number),
+    ("pcie.replay_count", ("pci/replay_counter",), _number),
+    ("utilization.gpu_percent", ("utilization/gpu_util",), _number),
+    ("utilization.memory_percent", ("utilization/memory_util",), _number),
+    ("persistence_mode", ("persistence_mode",), _enabled),
+    ("compute_mode", ("compute_mode",), str.lower),
+    ("mig_mode.current", ("mig_mode/current_mig",), _enabled),
+    ("mig_mode.pending", ("mig_mode/pending_mig",), _enabled),
+    ("ecc.mode_current", ("ecc_mode/current_ecc",), _enabled),
+    ("ecc.mode_pending", ("ecc_mode/pending_ecc",), _enabled),
+    ("retired_pages.single_bit", ("retired_pages/multiple_single_bit_retirement/retired_count",), _number),
+    ("retired_pages.double_bit", ("retired_pages/double_bit_retirement/retired_count",), _number),
+    ("retired_pages.pending", ("retired_pages/pending_retirement", "retired_pages/pending_blacklist"), _yes),
+    ("remapped_rows.correctable", ("remapped_rows/remapped_row_corr",), _number),
+    ("remapped_rows.uncorrectable", ("remapped_rows/remapped_row_unc",), _number),
+    ("remapped_rows.pending", ("remapped_rows/remapped_row_pending",), _yes),
+    ("remapped_rows.failure", ("remapped_rows/remapped_row_failure",), _yes),
+)

@@ -1,0 +1,279 @@
+# Copyright (c) 2026, the gpuops.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NVML through its Python binding (`pynvml`, any version from 11.450 on). Private to gpuops.fleet: the names may change in any release."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import typing as t
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml_answer as nvml
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Child, Emit
+
+READER = "pynvml"
+MIB = 1024 * 1024
+NO_VALUE = 0xFFFFFFFFFFFFFFFF
+
+# Integers instead of the binding's constants: old bindings lack some of them.
+COMPUTE_MODES = ("default", "exclusive_thread", "prohibited", "exclusive_process")
+ARCHITECTURES = {2: "kepler", 3: "maxwell", 4: "pascal", 5: "volta", 6: "turing", 7: "ampere", 8: "ada", 9: "hopper", 10: "blackwell"}
+MAX_LINKS = 64
+
+
+class _RefusedError(Exception):
+    """NVML or its binding did not answer a query."""
+
+    def __init__(self, reason: str, code: t.Optional[int] = None):
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+def importable() -> bool:
+    """Whether the binding is installed for this Python."""
+    try:
+        return importlib.util.find_spec("pynvml") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+class Reading:
+    """NVML asked in a child process, from now on; `result()` waits for it."""
+
+    def __init__(self, timeout_seconds: float):
+        self._child = Child(ask, timeout_seconds)
+
+    def result(self) -> t.Dict[str, t.Any]:
+        """As `nvml_answer.answer`. Devices that answered before a time-out are kept."""
+        parts, error = self._child.results()
+        whole = nvml.answer(READER)
+        for part in parts:
+            if "device" in part:
+                whole["devices"].append(part["device"])
+            else:
+                whole.update(part)
+        if error and not whole["error"]:
+            whole["error"] = "NVML: %s" % error
+        return whole
+
+
+def ask(emit: Emit) -> None:
+    """Ask NVML everything and emit parts of an `nvml_answer.answer`: the system first, then device by device."""
+    try:
+        binding = importlib.import_module("pynvml")
+    except Exception as error:  # a broken binding fails in its own ways
+        emit({"error": "pynvml cannot be imported: %s" % error})
+        return
+    try:
+        _call(binding, "nvmlInit")
+        emit(
+            {
+                "driver_version": _or_none(binding, "nvmlSystemGetDriverVersion", _text),
+                "cuda_version": _or_none(binding, "nvmlSystemGetCudaDriverVersion", _cuda),
+            }
+        )
+        count = _call(binding, "nvmlDeviceGetCount")
+    except _RefusedError as refused:
+        emit({"error": "NVML: %s" % refused.reason, "code": refused.code})
+        return
+    for index in range(count):
+        emit({"device": device(binding, index).to_dict()})
+
+
+def device(binding: t.Any, index: int) -> nvml.Device:
+    """Every answer of the GPU with NVML index `index`; one attempt a field, none after it turned out to be lost."""
+    found = nvml.Device(index, None)
+    try:
+        handle = _call(binding, "nvmlDeviceGetHandleByIndex", index)
+        info = _call(binding, "nvmlDeviceGetPciInfo", handle)
+    except _RefusedError as refused:
+        found.reason = refused.reason
+        found.lost = refused.code == nvml.GPU_IS_LOST
+        return found
+    found.bus_address = nvml.bus_address(_text(info.busId))
+    found.pci = nvml.pci_ids(info.pciDeviceId, info.pciSubSystemId)
+    found.architecture = ARCHITECTURES.get(_or_none(binding, "nvmlDeviceGetArchitecture", int, handle))
+    for fields, query, convert in QUERIES:
+        try:
+            if callable(query):
+                found.note(fields, query(binding, handle))
+            else:
+                found.note(fields, _converted(convert, _call(binding, query[0], handle, *query[1:])))
+        except _RefusedError as refused:
+            if refused.code == nvml.GPU_IS_LOST:
+                found.mark_lost()
+                return found
+            found.refuse(fields, refused.reason)
+    return found
+
+
+def _call(binding: t.Any, name: str, *args: t.Any) -> t.Any:
+    function = getattr(binding, name, None)
+    if function is None:
+        raise _RefusedError("not offered by this version of nvidia-ml-py", nvml.FUNCTION_NOT_FOUND)
+    try:
+        return function(*args)
+    except Exception as error:
+        # `value`, never a comparison: NVMLError is not hashable and fails to compare with other types.
+        code = getattr(error, "value", None)
+        if isinstance(code, int):
+            raise _RefusedError(nvml.CODES.get(code, "NVML error %d" % code), code) from None
+        raise _RefusedError("%s: %s" % (type(error).__name__, error)) from None
+
+
+def _converted(convert: t.Callable[[t.Any], t.Any], value: t.Any) -> t.List[t.Any]:
+    try:
+        return [convert(item) for item in value] if isinstance(value, (list, tuple)) else [convert(value)]
+    except (TypeError, ValueError) as error:
+        raise _RefusedError("not understood: %s" % error) from None
+
+
+def _or_none(binding: t.Any, name: str, convert: t.Callable[[t.Any], t.Any], *args: t.Any) -> t.Any:
+    try:
+        return convert(_call(binding, name, *args))
+    except (_RefusedError, TypeError, ValueError):
+        return None
+
+
+def _text(value: t.Any) -> str:
+    # Bindings up to 11.510 return bytes, later ones text.
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _cuda(value: int) -> str:
+    return "%d.%d" % (value // 1000, value % 1000 // 10)
+
+
+def _watts(milliwatts: int) -> float:
+    return round(milliwatts / 1000.0, 2)
+
+
+def _compute_mode(value: int) -> t.Optional[str]:
+    return COMPUTE_MODES[value] if 0 <= value < len(COMPUTE_MODES) else None
+
+
+def _event_reasons(bits: int) -> t.List[str]:
+    return [name for bit, name in nvml.EVENT_REASONS if bits & bit]
+
+
+def _memory(binding: t.Any, handle: t.Any) -> t.List[t.Optional[int]]:
+    # Version 2 (driver 510) tells reserved memory from used; version 1 counts it as used.
+    version = getattr(binding, "nvmlMemory_v2", None)
+    if version is not None:
+        try:
+            info = binding.nvmlDeviceGetMemoryInfo(handle, version=version)
+            return [info.total // MIB, info.reserved // MIB, info.used // MIB]
+        except Exception as error:
+            code = getattr(error, "value", None)
+            if code not in (nvml.FUNCTION_NOT_FOUND, 25, None):
+                raise _RefusedError(nvml.CODES.get(code, "NVML error %s" % code), code) from None
+    info = _call(binding, "nvmlDeviceGetMemoryInfo", handle)
+    return [info.total // MIB, None, info.used // MIB]
+
+
+def _bar1(binding: t.Any, handle: t.Any) -> t.List[int]:
+    info = _call(binding, "nvmlDeviceGetBAR1MemoryInfo", handle)
+    return [info.bar1Total // MIB, info.bar1Used // MIB]
+
+
+def _utilization(binding: t.Any, handle: t.Any) -> t.List[int]:
+    info = _call(binding, "nvmlDeviceGetUtilizationRates", handle)
+    return [int(info.gpu), int(info.memory)]
+
+
+def _reasons(binding: t.Any, handle: t.Any) -> t.List[t.List[str]]:
+    try:
+        return [_event_reasons(_call(binding, "nvmlDeviceGetCurrentClocksEventReasons", handle))]
+    except _RefusedError as refused:
+        # The same query under its name before 535.54.03.
+        if refused.code != nvml.FUNCTION_NOT_FOUND:
+            raise
+        return [_event_reasons(_call(binding, "nvmlDeviceGetCurrentClocksThrottleReasons", handle))]
+
+
+def _retired(cause: int) -> t.Callable[[t.Any, t.Any], t.List[int]]:
+    return lambda binding, handle: [len(_call(binding, "nvmlDeviceGetRetiredPages", handle, cause))]
+
+
+def _remapped(binding: t.Any, handle: t.Any) -> t.List[t.Any]:
+    correctable, uncorrectable, pending, failure = _call(binding, "nvmlDeviceGetRemappedRows", handle)
+    return [correctable, uncorrectable, bool(pending), bool(failure)]
+
+
+def _nvlinks(binding: t.Any, handle: t.Any) -> t.List[t.List[t.Dict[str, t.Any]]]:
+    # How many links there may be changed with the version (12, 18, 36): the first refusal is the end.
+    links = []
+    for link in range(MAX_LINKS):
+        try:
+            links.append({"link": link, "active": bool(_call(binding, "nvmlDeviceGetNvLinkState", handle, link))})
+        except _RefusedError as refused:
+            if refused.code in (2, 3):
+                break
+            raise
+    return [links]
+
+
+def _processes(binding: t.Any, handle: t.Any) -> t.List[t.List[t.Dict[str, t.Any]]]:
+    seen = {}
+    for name in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+        try:
+            running = _call(binding, name, handle)
+        except _RefusedError as refused:
+            if refused.code != 3:
+                raise
+            continue
+        for process in running:
+            used = process.usedGpuMemory
+            seen[int(process.pid)] = None if used is None or used >= NO_VALUE else used // MIB
+    return [[{"pid": pid, "name": _or_none(binding, "nvmlSystemGetProcessName", _text, pid), "used_memory_mib": seen[pid]} for pid in sorted(seen)]]
+
+
+# (fields, NVML function and arguments after the handle, conversion), or (fields, a function of its own, None). Identity first: a lost
+# GPU may still know who it is.
+QUERIES: t.Tuple[t.Tuple[t.Tuple[str, ...], t.Any, t.Any], ...] = (
+    (("name",), ("nvmlDeviceGetName",), _text),
+    (("uuid",), ("nvmlDeviceGetUUID",), _text),
+    (("serial",), ("nvmlDeviceGetSerial",), _text),
+    (("board_part_number",), ("nvmlDeviceGetBoardPartNumber",), _text),
+    (("vbios_version",), ("nvmlDeviceGetVbiosVersion",), _text),
+    (("inforom_version",), ("nvmlDeviceGetInforomImageVersion",), _text),
+    (("compute_capability.major", "compute_capability.minor"), ("nvmlDeviceGetCudaComputeCapability",), int),
+    (("memory.total_mib", "memory.reserved_mib", "memory.used_mib"), _memory, None),
+    (("bar1.total_mib", "bar1.used_mib"), _bar1, None),
+    (("power.draw_watts",), ("nvmlDeviceGetPowerUsage",), _watts),
+    (("power.enforced_limit_watts",), ("nvmlDeviceGetEnforcedPowerLimit",), _watts),
+    (("power.default_limit_watts",), ("nvmlDeviceGetPowerManagementDefaultLimit",), _watts),
+    (("power.min_limit_watts", "power.max_limit_watts"), ("nvmlDeviceGetPowerManagementLimitConstraints",), _watts),
+    (("temperature.gpu_celsius",), ("nvmlDeviceGetTemperature", 0), int),
+    (("temperature.shutdown_celsius",), ("nvmlDeviceGetTemperatureThreshold", 0), int),
+    (("temperature.slowdown_celsius",), ("nvmlDeviceGetTemperatureThreshold", 1), int),
+    (("clocks.graphics_mhz",), ("nvmlDeviceGetClockInfo", 0), int),
+    (("clocks.sm_mhz",), ("nvmlDeviceGetClockInfo", 1), int),
+    (("clocks.memory_mhz",), ("nvmlDeviceGetClockInfo", 2), int),
+    (("clocks.max_graphics_mhz",), ("nvmlDeviceGetMaxClockInfo", 0), int),
+    (("clocks.max_memory_mhz",), ("nvmlDeviceGetMaxClockInfo", 2), int),
+    (("pcie.generation_current",), ("nvmlDeviceGetCurrPcieLinkGeneration",), int),
+    (("pcie.generation_max",), ("nvmlDeviceGetMaxPcieLinkGeneration",), int),
+    (("pcie.width_current",), ("nvmlDeviceGetCurrPcieLinkWidth",), int),
+    (("pcie.width_max",), ("nvmlDeviceGetMaxPcieLinkWidth",), int),
+    (("pcie.replay_count",), ("nvmlDeviceGetPcieReplayCounter",), int),
+    (("utilization.gpu_percent", "utilization.memory_percent"), _utilization, None),
+    (("persistence_mode",), ("nvmlDeviceGetPersistenceMode",), bool),
+    (("compute_mode",), ("nvmlDeviceGetComputeMode",), _compute_mode),
+    (("mig_mode.current", "mig_mode.pending"), ("nvmlDeviceGetMigMode",), bool),
+    (("ecc.mode_current", "ecc.mode_pending"), ("nvmlDeviceGetEccMode",), bool),
+    # Second argument: 0 corrected, 1 uncorrected; third: 0 since the driver was loaded, 1 for life.
+    ((nvml.ECC_COUNTS[0],), ("nvmlDeviceGetTotalEccErrors", 0, 0), int),
+    ((nvml.ECC_COUNTS[1],), ("nvmlDeviceGetTotalEccErrors", 1, 0), int),
+    ((nvml.ECC_COUNTS[2],), ("nvmlDeviceGetTotalEccErrors", 0, 1), int),
+    ((nvml.ECC_COUNTS[3],), ("nvmlDeviceGetTotalEccErrors", 1, 1), int),
+    (("retired_pages.single_bit",), _retired(0), None),
+    (("retired_pages.double_bit",), _retired(1), None),
+    (("retired_pages.pending",), ("nvmlDeviceGetRetiredPagesPendingStatus",), bool),
+    (nvml.REMAPPED_ROWS, _remapped, None),
+    (("nvlinks",), _nvlinks, None),
+    (("processes",), _processes, None),
+    (("event_reasons",), _reasons, None),
+)
