@@ -1,0 +1,224 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpuops.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ollama_placement_check
+short_description: Check that an Ollama server computes a model on the GPUs
+description:
+  - Ollama falls back to the processor without an error. This module reads the server's log since the container was started, and the list of loaded
+    models, and tells where the model really is.
+  - C(ollama.gpus_accepted) compares the GPUs that the server took with O(expected_uuids).
+  - C(ollama.library) tells what the server computes with, C(CUDA) expected.
+  - C(ollama.offload) tells how many layers of O(model) are on GPUs, and how much on which. It is V(pass) only when log and list agree that all are.
+version_added: 1.0.0
+author: the gpuops.fleet contributors (@gpuops)
+requirements:
+  - The C(docker) command on the target
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details:
+      - This module only judges and changes nothing, so it does the same in check mode.
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    support: N/A
+    details:
+      - This module does not change state.
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
+    details:
+      - This module never reports a change.
+options:
+  container:
+    description: Name or id of the container that Ollama runs in.
+    type: str
+    required: true
+  model:
+    description: Name of the model. It must be loaded, or C(ollama.offload) is V(unknown).
+    type: str
+    required: true
+  base_url:
+    description: Address of the server, as seen from the target.
+    type: str
+    default: http://127.0.0.1:11434
+  expected_uuids:
+    description: UUIDs of the GPUs that the server must take. When omitted, any GPU will do.
+    type: list
+    elements: str
+  require_gpu:
+    description: With V(false), a model that is computed on the processor is V(warn) instead of V(fail). It is never V(pass).
+    type: bool
+    default: true
+  timeout_seconds:
+    description: Longest time that one command may take, in seconds.
+    type: float
+    default: 60
+  fail_on:
+    description:
+      - The task fails when a check ends with one of these statuses.
+      - An empty list makes the task report only.
+    type: list
+    elements: str
+    choices: [fail, unknown, warn, pass, skipped]
+    default: [fail]
+seealso:
+  - module: gpuops.fleet.gpu_container_check
+  - module: gpuops.fleet.ollama_model
+"""
+
+EXAMPLES = r"""
+- name: Check that the model is on the server's GPUs
+  gpuops.fleet.ollama_placement_check:
+    container: ollama
+    model: qwen3:32b
+    expected_uuids: "{{ ansible_facts.gpu.devices | map(attribute='uuid') }}"
+    fail_on: [fail, unknown]
+"""
+
+RETURN = r"""
+checks:
+  description: One entry a check, in the order of checking.
+  returned: always, except when a parameter is not valid
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Name of the check.
+      type: str
+      sample: ollama.offload
+    subject:
+      description: The container, or the model.
+      type: str
+      sample: qwen3:32b
+    status:
+      description: One of V(pass), V(warn), V(fail), V(unknown), V(skipped). Missing evidence is V(unknown).
+      type: str
+      sample: fail
+    summary:
+      description: What is true, in one line.
+      type: str
+      sample: "part of the model runs on the processor: 60/65 layers on GPU"
+    expected:
+      description: What the rule wants.
+      type: str
+      sample: "every layer on a GPU"
+    evidence:
+      description: What was read. The value is null when it could not be read.
+      type: list
+      elements: dict
+      contains:
+        source:
+          description: Where it was read.
+          type: str
+          sample: "server log: offloaded layers"
+        value:
+          description: What was there.
+          type: raw
+          sample: "60/65"
+    remedy:
+      description: What to do; empty when there is nothing to do.
+      type: str
+      sample: "a smaller num_ctx, a quantised KV cache, a smaller quantisation or a further GPU; leave num_gpu unset"
+status:
+  description: The worst status; the order is V(fail), V(unknown), V(warn), V(pass), V(skipped).
+  returned: always, except when a parameter is not valid
+  type: str
+  sample: fail
+msg:
+  description: The statuses counted, and one line a check that is neither V(pass) nor V(skipped). On failure, one line a check that made the task fail.
+  returned: always
+  type: str
+  sample: 2 pass
+placement:
+  description: What the log says about the last load of the model; null when it could not be read.
+  returned: always, except when a parameter is not valid
+  type: dict
+  contains:
+    verdict:
+      description: One of V(full), V(partial), V(cpu), V(failed), V(incomplete).
+      type: str
+      sample: partial
+    library:
+      description: What the server computes with.
+      type: str
+      sample: CUDA
+    offloaded:
+      description: Layers on GPUs, and all layers; null when the log does not tell.
+      type: list
+      elements: int
+      sample: [60, 65]
+    gpu_layers:
+      description: Number of layers by GPU UUID, where the log tells it.
+      type: dict
+      sample: {"GPU-11111111-2222-3333-4444-555555555555": 60}
+    gpu_bytes:
+      description: Bytes of GPU memory by Ollama's name of the device.
+      type: dict
+      sample: {"CUDA0": 14423372594}
+"""
+
+import typing as t
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import ServiceError
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import containers, ollama_log
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.ollama_api import OllamaApi
+from ansible_collections.gpuops.fleet.plugins.module_utils._module import FAIL_ON_ARGUMENTS, FleetModule
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import ollama_model, placement
+
+ARGUMENTS = {
+    "container": {"type": "str", "required": True},
+    "model": {"type": "str", "required": True},
+    "base_url": {"type": "str", "default": "http://127.0.0.1:11434"},
+    "expected_uuids": {"type": "list", "elements": "str"},
+    "require_gpu": {"type": "bool", "default": True},
+    "timeout_seconds": {"type": "float", "default": 60},
+}
+PLACEMENT_KEYS = ("library", "offloaded", "gpu_layers", "gpu_bytes")
+
+
+def check(fleet: FleetModule) -> None:
+    """Read API and log, judge, end the task."""
+    params = fleet.params
+    model = ollama_model.full_name(params["model"])
+    digest, shown, running, api_reason = read_api(params["base_url"], params["timeout_seconds"], model)
+    text, log_reason = read_log(fleet, params["container"], params["timeout_seconds"])
+    parsed = None if text is None else ollama_log.parse(text, ollama_model.weights(shown))
+    embedding = placement.embedding_bytes((shown or {}).get("tensors"))
+    ask = placement.Ask(params["container"], model, digest, params["expected_uuids"], params["require_gpu"])
+    checks = placement.check(ask, placement.Seen(parsed, running, embedding, log_reason, api_reason))
+    result = None if parsed is None else dict({key: parsed[key] for key in PLACEMENT_KEYS}, verdict=placement.conclude(parsed, embedding))
+    fleet.finish_checks(checks, placement=result)
+
+
+def read_api(base_url: str, timeout_seconds: float, model: str) -> t.Tuple[t.Any, t.Any, t.Any, str]:
+    """The model's digest, what the server shows about it, the loaded models, and why any of them is None."""
+    digest = shown = None
+    try:
+        api = OllamaApi(base_url, timeout_seconds)
+        digest = (api.models().get(model) or {}).get("digest")
+        # Ollama 0.30 and newer list tensors, which tell the size of the embedding, only when asked for details.
+        shown = api.show(model, verbose=True) if digest else None
+        return digest, shown, api.running(), ""
+    except ServiceError as error:
+        return digest, shown, None, error.message
+
+
+def read_log(fleet: FleetModule, container: str, timeout_seconds: float) -> t.Tuple[t.Optional[str], str]:
+    """The container's log since its start, or None and the reason."""
+    state = containers.inspect(fleet.run_command, container, timeout_seconds)
+    return containers.log(fleet.run_command, container, state["started_at"], timeout_seconds) if state["found"] else (None, state["reason"])
+
+
+def main() -> None:
+    """Run the module."""
+    FleetModule(dict(ARGUMENTS, **FAIL_ON_ARGUMENTS)).run(check)
+
+
+if __name__ == "__main__":
+    main()
