@@ -1,8 +1,8 @@
 """The signed apt repositories that the lab's mirror serves as `http://mirror.lab/`.
 
-    ubuntu/                                   suite noble; simulated driver and kernel packages
-    libnvidia-container/stable/deb/amd64/     flat; NVIDIA's container toolkit
-    keys/ubuntu.asc, keys/nvidia-container-toolkit.asc, keys/fingerprints.json
+ubuntu/                                   suite noble; simulated driver and kernel packages
+libnvidia-container/stable/deb/amd64/     flat; NVIDIA's container toolkit
+keys/ubuntu.asc, keys/nvidia-container-toolkit.asc, keys/fingerprints.json
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.lab.cache import cached, progress
+from tests.lab.cache import Input, cached, progress
 from tests.lab.packages import toolkit
 from tests.lab.packages.deb import write
 from tests.lab.packages.driver import Builder, install_arguments
@@ -63,5 +63,6 @@ def build_repository() -> Path:
         fingerprints = {name: key.fingerprint for name, key in keys.items()}
         (out / "keys" / "fingerprints.json").write_text(json.dumps(fingerprints, indent=2) + "\n")
 
-    inputs = [HERE, HERE.parent / "nvml", os.uname().release, signer.certificate, *(key.public for key in keys.values()), *(f.name for f in toolkit_debs)]
+    inputs: list[Input] = [HERE, HERE.parent / "nvml", os.uname().release, signer.certificate]
+    inputs += [*(key.public for key in keys.values()), *(folder.name for folder in toolkit_debs)]
     return cached("packages/repository", inputs, build)

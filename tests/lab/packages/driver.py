@@ -114,31 +114,30 @@ class Builder:
         found: list[Package] = []
         signatures: dict[int, Package] = {}
         for driver in drivers():
-            userland = [self.make(name, recipe, driver.words()) for name, recipe in RECIPES["userland"].items()]
+            userland = [self.make(name, recipe, driver.words(), driver.package_version) for name, recipe in RECIPES["userland"].items()]
             self._share_out(driver, userland)
             found += userland
             for flavor in driver.flavors:
                 words = driver.words(flavor)
                 objects = Modules(self.work / f"modules-{driver.branch}-{driver.version}-{flavor}", driver.version, flavor)
-                found += [self.make(name, recipe, words, objects) for name, recipe in RECIPES["flavored"].items()]
-                found += [self.make(name, recipe, {**words, "DEB": words["KV"]}, objects) for name, recipe in RECIPES["prebuilt"].items()]
+                found += [self.make(name, recipe, words, words["DEB"], objects) for name, recipe in RECIPES["flavored"].items()]
+                found += [self.make(name, recipe, words, words["KV"], objects) for name, recipe in RECIPES["prebuilt"].items()]
                 if driver.generation not in signatures:
-                    signatures[driver.generation] = self._one("signatures", words)
+                    ((name, recipe),) = RECIPES["signatures"].items()
+                    signatures[driver.generation] = self.make(name, recipe, words, words["KV"])
                 bits = f"/lib/modules/{words['KVER']}/kernel/{words['SRV']}/bits"
                 for name, path in objects.objects.items():
                     signatures[driver.generation].files[f"{bits}/{name}.ko.sig"] = modules.signature(path, self.key)
         found += signatures.values()
-        found += [self.make(name, recipe, {**kernel_words(), "DEB": kernel_words()["KV"]}) for name, recipe in RECIPES["kernel"].items()]
+        for name, recipe in RECIPES["kernel"].items():
+            found.append(self.make(name, recipe, kernel_words(), kernel_words()["KV"]))
+            found[-1].component, found[-1].section = "main", "kernel"
         return found + transitional()
 
-    def _one(self, group: str, words: dict[str, str]) -> Package:
-        ((name, recipe),) = RECIPES[group].items()
-        return self.make(name, recipe, {**words, "DEB": words["KV"]})
-
-    def make(self, name: str, recipe: dict[str, Any], words: dict[str, str], objects: Modules | None = None) -> Package:
-        """One package; `words["DEB"]` is its version."""
+    def make(self, name: str, recipe: dict[str, Any], words: dict[str, str], version: str, objects: Modules | None = None) -> Package:
+        """One package with the contents and relations of its recipe."""
         recipe = fill(recipe, words)
-        package = Package(fill(name, words), words["DEB"], recipe["description"])
+        package = Package(fill(name, words), version, recipe["description"])
         package.description += "\nSimulates the package of this name for tests; holds no software of NVIDIA."
         for relation in ("depends", *EXCLUSIVE):
             package.relations[relation] = [*recipe.get(relation, []), *(recipe.get("exclusive", []) if relation in EXCLUSIVE else [])]
@@ -154,7 +153,7 @@ class Builder:
             package.files.update({f"{recipe['module_objects']}/{module}.o": path for module, path in objects.objects.items()})
         if "nouveau" in recipe:
             package.files[f"{recipe['nouveau']}/nouveau.ko"] = self._nouveau()
-            package.files.update({f"/lib/modules/{words['KVER']}/{name}": "" for name in ("modules.order", "modules.builtin")})
+            package.files.update({f"/lib/modules/{words['KVER']}/{name}": "" for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo")})
         return package
 
     def _share_out(self, driver: Driver, packages: list[Package]) -> None:
@@ -186,7 +185,7 @@ class Builder:
 
     def _nouveau(self) -> Path:
         source, target = self.work / "nouveau.c", self.work / "nouveau.ko"
-        source.write_text(modules.c_source(modules.nouveau()))
+        source.write_text(modules.c_source("nouveau", modules.nouveau()))
         modules.compile_module(source, os.uname().release, target)
         return target
 
@@ -205,7 +204,7 @@ class Modules:
         found = {}
         for module, entries in modules.modinfo(self.version, self.flavor).items():
             found[module] = self.work / f"{module}.c"
-            found[module].write_text(modules.c_source(entries))
+            found[module].write_text(modules.c_source(module, entries))
         return found
 
     @cached_property
@@ -219,7 +218,7 @@ class Modules:
 
 def transitional() -> list[Package]:
     """Empty packages of closed branches."""
-    found = []
+    found: list[Package] = []
     for old, new in RECIPES["transitional"].items():
         successor = [driver for driver in drivers() if driver.branch == new][-1]
         for flavor in successor.flavors:

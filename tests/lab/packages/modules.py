@@ -1,4 +1,4 @@
-"""Kernel module doubles: ELF objects that hold nothing but a true `.modinfo` section, so that modinfo, depmod and modprobe read them.
+"""Kernel module doubles: ELF objects with a true `.modinfo` and true symbol names, and no code: modinfo, depmod and modprobe read them.
 
 The same C sources go into the DKMS source package and into the prebuilt modules; prebuilt ones are signed as the kernel's sign-file does
 (Documentation/admin-guide/module-signing.rst): a detached CMS signature appended, then `struct module_signature`, then a magic string.
@@ -20,6 +20,10 @@ MAGIC = b"~Module signature appended~\n"
 # Display controllers of NVIDIA (0x10de): class 0300 VGA, 0302 3D. The bridge class is NVSwitch's.
 ALIASES = [f"pci:v000010DEd*sv*sd*bc{code}i00*" for code in ("06sc80", "03sc02", "03sc00")]
 DUAL = "Dual MIT/GPL"
+
+# Symbols by which the modules hang together: depmod finds dependencies by symbols, not by `depends=`.
+EXPORTS = {"nvidia": ["nvidia_get_rm_ops", "nvUvmInterfaceRegisterUvmCallbacks"], "nvidia-modeset": ["nvKmsKapiGetFunctionsTable"]}
+IMPORTS = {"nvidia-uvm": ["nvUvmInterfaceRegisterUvmCallbacks"], "nvidia-modeset": ["nvidia_get_rm_ops"], "nvidia-drm": ["nvKmsKapiGetFunctionsTable"]}
 
 
 def modinfo(version: str, flavor: str) -> dict[str, list[tuple[str, str]]]:
@@ -48,16 +52,22 @@ def modinfo(version: str, flavor: str) -> dict[str, list[tuple[str, str]]]:
 def nouveau() -> list[tuple[str, str]]:
     """The in-tree driver, which claims the same boards until it is blacklisted."""
     aliases = [("alias", f"pci:v000010DEd*sv*sd*bc03sc{code}i*") for code in ("00", "02")]
-    return [("license", "GPL and additional rights"), ("description", "nVidia Riva/TNT/GeForce/Quadro/Tesla/Tegra K1+"), *aliases, ("depends", ""), ("intree", "Y"), ("name", "nouveau")]
+    return [("license", "GPL and additional rights"), *aliases, ("depends", ""), ("intree", "Y"), ("name", "nouveau")]
 
 
-def c_source(entries: list[tuple[str, str]]) -> str:
-    """C source of a module that is only its `.modinfo`; UTS_RELEASE comes from the kernel headers or the command line."""
+def c_source(module: str, entries: list[tuple[str, str]]) -> str:
+    """C source of a module: its `.modinfo`, the names that it exports and those that it uses. UTS_RELEASE comes from the kernel headers."""
     strings = "\n".join(f'    "{key}={value}\\0"' for key, value in entries)
-    return (
+    text = (
         'static const char modinfo[] __attribute__((section(".modinfo"), used, aligned(1))) =\n'
         f'{strings}\n    "vermagic=" UTS_RELEASE " SMP preempt mod_unload modversions ";\n'
     )
+    if module in EXPORTS:
+        names = "\\0".join(EXPORTS[module])
+        text += f'static const char exported[] __attribute__((section("__ksymtab_strings"), used, aligned(1))) = "{names}";\n'
+    for symbol in IMPORTS.get(module, []):
+        text += f"extern void {symbol}(void);\nstatic void (*use_{symbol})(void) __attribute__((used)) = {symbol};\n"
+    return text
 
 
 def compile_module(source: Path, release: str, target: Path) -> None:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from tests.lab import gotool
-from tests.lab.cache import cached
+from tests.lab.cache import Input, cached
 from tests.lab.packages.deb import Package, write
 
 HERE = Path(__file__).parent
@@ -52,7 +52,8 @@ def debs(version: str) -> Path:
         for package in packages(version):
             write(package, out)
 
-    inputs = [version, HERE / "toolkit.py", HERE / "deb.py", HERE / "files" / "toolkit-units.postinst", binaries(version).name]
+    snippets = sorted((HERE / "files").glob("toolkit-units.*"))
+    inputs: list[Input] = [version, HERE / "toolkit.py", HERE / "deb.py", *snippets, binaries(version).name]
     return cached("packages/toolkit-debs", inputs, build)
 
 
@@ -76,10 +77,12 @@ def _from_module(name: str, source: Path, version: str, package_version: str) ->
         file, folder = line.split()
         package.files[f"{folder.rstrip('/')}/{file}".replace("/lib/", "/usr/lib/", 1)] = _find(file, source, binaries(version))
     units = [Path(path).name for path in package.files if re.search(r"/systemd/system/[^/]+\.(service|path)$", path)]
-    for script in ("postinst", "postrm"):
-        original = debian / f"{name}.{script}"
+    for script in ("postinst", "prerm", "postrm"):
+        original, snippet = debian / f"{name}.{script}", _unit_snippet(script, units)
         if original.exists():
-            package.scripts[script] = original.read_text().replace("#DEBHELPER#", _unit_snippet(script, units))
+            package.scripts[script] = original.read_text().replace("#DEBHELPER#", snippet)
+        elif snippet:
+            package.scripts[script] = f"#!/bin/sh\nset -e\n{snippet}"
     return package
 
 
@@ -92,9 +95,7 @@ def _find(file: str, source: Path, programs: Path) -> Path:
 
 def _unit_snippet(script: str, units: list[str]) -> str:
     """What debhelper puts into a maintainer script of a package with systemd units."""
-    if script != "postinst" or not units:
-        return ""
-    return (HERE / "files" / "toolkit-units.postinst").read_text().replace("@UNITS@", " ".join(units))
+    return (HERE / "files" / f"toolkit-units.{script}").read_text().replace("@UNITS@", " ".join(units)) if units else ""
 
 
 def _empty(name: str, package_version: str, depends: list[str]) -> Package:
