@@ -29,13 +29,13 @@ def _loaded(facts: t.Any, version: t.Optional[str], flavor: t.Optional[str]) -> 
     if version or flavor:
         wanted = " ".join(filter(None, ["driver", version, flavor and "with the %s kernel modules" % flavor, "loaded"]))
     driver = known.get(facts, "driver")
-    where = known.source(driver, "loaded_version", "driver.loaded_version")
+    where = known.source(driver, "loaded_version", "facts: driver.loaded_version")
     found, kind = known.loaded(facts), known.text(known.get(driver, "flavor"))
     if found is None:
         if known.not_loaded(facts):
             return _not_loaded(facts, wanted, where)
         return Check("driver.loaded", known.HOST, UNKNOWN, "the version of the loaded driver is not known", wanted, [evidence(where, None)], GATHER)
-    seen = [evidence(where, found), evidence("driver.flavor", kind)]
+    seen = [evidence(where, found), evidence("facts: driver.flavor", kind)]
     got, aim = t.cast("t.Tuple[int, ...]", known.version(found)), known.version(version)
     if aim is not None and got[: len(aim)] != aim:
         remedy = "Reload the kernel modules or reboot when the expected version is installed; otherwise install it."
@@ -99,7 +99,7 @@ def _gpus(facts: t.Any, expected: t.Optional[int]) -> Check:
     on_bus = known.count(facts)
     goal = on_bus if expected is None else expected
     wanted = "all GPUs on the PCI bus answer the driver" if expected is None else "%d GPU(s) answer the driver" % expected
-    where = "driver.reader"
+    where = "facts: driver.reader"
     reader = known.text(known.get(facts, "driver", "reader"))
     if on_bus is None or goal is None:
         return Check("driver.gpus", known.HOST, UNKNOWN, "the GPUs of the host are not known", wanted, [evidence(where, reader)], GATHER)

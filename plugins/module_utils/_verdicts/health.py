@@ -73,7 +73,7 @@ def visible_check(device: t.Dict[str, t.Any], facts: t.Any) -> Check:
         return Check("gpu.visible", who, FAIL, "%s is on the PCI bus, but the driver does not see it" % what, wanted, seen, _not_visible_remedy(bound))
     if state == "no_driver":
         summary = "no driver loaded" if bound != "nouveau" else "no driver loaded: nouveau is bound to the GPU"
-        return Check("gpu.visible", who, SKIPPED, summary, wanted, [evidence(known.source(facts, "pci", "driver.loaded_version"), known.loaded(facts))])
+        return Check("gpu.visible", who, SKIPPED, summary, wanted, [evidence(known.source(facts, "pci", "facts: driver.loaded_version"), known.loaded(facts))])
     return Check("gpu.visible", who, UNKNOWN, "whether the driver sees %s is not known" % what, wanted, [evidence(where, None)], GATHER)
 
 

@@ -48,6 +48,15 @@ def test_the_complete_facts_pass():
     assert {check.status for check in verdicts(COMPLETE)} == {"pass", "skipped"}
 
 
+def holds(owner, key):
+    """Whether an earlier change has left `key` in place."""
+    return isinstance(owner, dict) or (isinstance(owner, list) and isinstance(key, int) and key < len(owner))
+
+
+def below(owner, key):
+    return (owner.get(key) if isinstance(owner, dict) else owner[key]) if holds(owner, key) else None
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(PATHS), JUNK), min_size=1, max_size=4))
 def test_no_verdict_raises(changes):
@@ -55,8 +64,8 @@ def test_no_verdict_raises(changes):
     for path, value in changes:
         owner = some
         for key in path[:-1]:
-            owner = owner[key] if isinstance(owner, dict) and key in owner or isinstance(owner, list) and isinstance(key, int) and key < len(owner) else None
-        if isinstance(owner, dict) or isinstance(owner, list) and path[-1] < len(owner):
+            owner = below(owner, key)
+        if holds(owner, path[-1]):
             owner[path[-1]] = value
     for check in verdicts(some):
         assert check.to_dict() and check.line()
