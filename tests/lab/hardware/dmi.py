@@ -17,7 +17,7 @@ def _structures(machine: dict[str, Any]) -> list[tuple[int, bytes, list[str]]]:
     supplies = [
         (
             39,
-            struct.pack("<8BHH3H", number, 1, 2, 3, 4, 0, 5, 6, supply["watts"], _SUPPLY, _NO_HANDLE, _NO_HANDLE, _NO_HANDLE),
+            struct.pack("<8BHH3H", 1, 1, 2, 3, 4, 0, 5, 6, supply["watts"], _SUPPLY, _NO_HANDLE, _NO_HANDLE, _NO_HANDLE),
             [f"PSU.Slot.{number}", f"PWR SPLY,{supply['watts']}W,RDNT", "DELTA", f"LAB{number:08d}", "0Y26KX", "A02"],
         )
         for number, supply in enumerate(machine["supplies"], 1)

@@ -8,7 +8,7 @@ SIZE = 4096
 # PCI Express capability: Link Capabilities at +0x0c, Link Control at +0x10, Link Status at +0x12.
 EXPRESS = 0x78
 _POWER_MANAGEMENT, _MSI = 0x60, 0x68
-ASPM = {"off": 0, "l0s": 1, "l1": 2, "l0s_l1": 3}
+ASPM = {"none": 0, "off": 0, "l0s": 1, "l1": 2, "l0s_l1": 3}
 _SPEEDS = {1: "2.5", 2: "5.0", 3: "8.0", 4: "16.0", 5: "32.0"}
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What the hardware does to a running node: `event.py lost|ecc BUS_ADDRESS`."""
+"""What hardware does to a node: `event.py boot`, or `event.py lost|ecc BUS_ADDRESS` while it runs."""
 from __future__ import annotations
 
 import sys
@@ -7,8 +7,29 @@ import sys
 import kernel
 import nvidia
 
+
+def boot() -> None:
+    """Write what the kernel logs about the GPUs while it enumerates the bus."""
+    for gpu in kernel.hardware()["gpus"]:
+        address, pci = gpu["bus_address"], gpu["board"]["pci"]
+        lines = (kernel.PCI / "devices" / address / "resource").read_text().splitlines()
+        kernel.log(6, f"pci {address}: [{pci['vendor']:04x}:{pci['device']:04x}] type 00 class {pci['class']:#08x} PCIe Endpoint")
+        for bar in pci["bars"]:
+            first, last, flags = lines[bar["index"]].split()
+            kind = " 64bit pref" if bar["kind"] == "mem64pref" else ""
+            name = f"pci {address}: BAR {bar['index']}"
+            if int(flags, 16):
+                kernel.log(6, f"{name} [mem {int(first, 16):#x}-{int(last, 16):#x}{kind}]")
+            else:
+                size = f"[mem size {bar['size_mib'] << 20:#x}{kind}]"
+                kernel.log(4, f"{name} {size}: can't assign; no space", f"{name} {size}: failed to assign")
+
+
 if __name__ == "__main__":
-    event, address = sys.argv[1:]
-    device = kernel.PCI / "devices" / address
-    card = next(gpu for gpu in kernel.hardware()["gpus"] if gpu["bus_address"] == address)
-    {"lost": nvidia.fall_off_the_bus, "ecc": nvidia.report_ecc_error}[event](card, device)
+    event, *addresses = sys.argv[1:]
+    if event == "boot":
+        boot()
+    for address in addresses:
+        device = kernel.PCI / "devices" / address
+        card = next(gpu for gpu in kernel.hardware()["gpus"] if gpu["bus_address"] == address)
+        {"lost": nvidia.fall_off_the_bus, "ecc": nvidia.report_ecc_error}[event](card, device)

@@ -10,6 +10,7 @@ import sys
 import kernel
 import nouveau
 import nvidia
+import udev
 
 DRIVERS = {"nouveau": nouveau, "nvidia": nvidia, "nvidia_uvm": nvidia.Uvm, "nvidia_modeset": nvidia.Modeset}
 
@@ -34,8 +35,11 @@ def insert(name: str, options: list[str]) -> int:
         print(f"modprobe: ERROR: could not insert '{name}': {os.strerror(error.errno or errno.EIO)}", file=sys.stderr)
         return 1
     kernel.show_module(name, information, dependencies)
-    if name.startswith("nvidia"):
+    if name == "nvidia":
         nvidia.publish_state()
+    udev.event("add", f"/module/{name}", "module")
+    if driver and hasattr(driver, "BUS_DRIVER"):
+        udev.event("add", f"/bus/pci/drivers/{driver.BUS_DRIVER}", "drivers")
     return 0
 
 
@@ -51,6 +55,9 @@ def remove(name: str) -> int:
     if driver:
         driver.remove()
     kernel.hide_module(name)
+    if driver and hasattr(driver, "BUS_DRIVER"):
+        udev.event("remove", f"/bus/pci/drivers/{driver.BUS_DRIVER}", "drivers")
+    udev.event("remove", f"/module/{name}", "module")
     return 0
 
 

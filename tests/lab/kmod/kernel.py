@@ -63,7 +63,7 @@ def module_information(name: str) -> dict[str, str]:
     done = subprocess.run(["modinfo", "-0", name], check=False, capture_output=True, text=True)
     if done.returncode:
         return {}
-    pairs = (field.partition(":") for field in done.stdout.split("\0"))
+    pairs = (field.partition("=") for field in done.stdout.split("\0"))
     return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import kernel
 
+BUS_DRIVER = "nouveau"
+
 
 def insert(information: dict[str, str], options: dict[str, str]) -> None:
     """Claim the cards that no driver has."""
@@ -15,10 +17,10 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
         if not kernel.has_memory(device, bars[device.name]):
             kernel.log(3, f"nouveau {device.name}: probe with driver nouveau failed with error -12")
         else:
-            kernel.bind(device, "nouveau")
+            kernel.bind(device, BUS_DRIVER)
             kernel.log(6, f"nouveau {device.name}: bound")
 
 
 def remove() -> None:
     """Release the cards."""
-    kernel.unbind("nouveau")
+    kernel.unbind(BUS_DRIVER)

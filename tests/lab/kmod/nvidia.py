@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 from pathlib import Path
 
 import kernel
 
 PROC = Path("/proc/driver/nvidia")
+BUS_DRIVER = "nvidia"
 MAJOR, UVM_MAJOR = 195, 510
 # Compute capabilities: before Turing there is no GSP, which the open module needs; Maxwell, Pascal and Volta end with branch 580.
 _FIRST_OPEN = _FIRST_AFTER_580 = (7, 5)
@@ -139,16 +141,18 @@ def remove() -> None:
 
 
 def users() -> list[str]:
-    """Return the processes that keep the modules in use: those that have the driver's libraries mapped."""
-    found = []
-    for maps in Path("/proc").glob("[0-9]*/maps"):
-        try:
-            text = maps.read_text()
-        except OSError:
-            continue  # gone since, or a kernel thread
-        if "/libnvidia-ml.so." in text or "/libcuda.so." in text:
-            found.append(maps.parent.name)
-    return found
+    """Return the processes that keep the modules in use: those that hold a device node or have the driver's libraries mapped."""
+    return sorted(process.name for process in Path("/proc").glob("[0-9]*") if _uses(process))
+
+
+def _uses(process: Path) -> bool:
+    try:
+        maps = (process / "maps").read_text()
+        if "/libnvidia-ml.so." in maps or "/libcuda.so." in maps:
+            return True
+        return any(os.readlink(entry).startswith("/dev/nvidia") for entry in (process / "fd").iterdir())
+    except OSError:
+        return False  # gone since
 
 
 def publish_state() -> None:

@@ -12,12 +12,16 @@ from tests.lab.cache import digest, lock, progress
 from tests.lab.errors import LabError
 from tests.lab.hardware import profile as profiles
 from tests.lab.node import driver, image, mirror, payload
-from tests.lab.node.engine import LABEL, NETWORK, PREFIX, client, network
+from tests.lab.node.engine import LABEL, NETWORK, PREFIX, client
 from tests.lab.node.identity import IDENTITIES
 from tests.lab.node.inventory import path_of, write_inventory
 from tests.lab.node.node import Node, all_nodes
 from tests.lab.nvml import build as nvml
+from tests.lab.ollama.build import build_store
 from tests.lab.packages.build import build_repository
+
+# Made when a node is complete.
+_READY = "/var/lib/lab/ready"
 
 
 def _create(name: str, profile: str, node_image: str, recipe: str) -> Node:
@@ -48,25 +52,36 @@ def _create(name: str, profile: str, node_image: str, recipe: str) -> Node:
     return Node(client().containers.get(made["Id"]))
 
 
+def _reusable(node: Node | None, recipe: str) -> Node | None:
+    """Return the node, booted, if it was made whole from the same recipe; else remove it."""
+    if node is None:
+        return None
+    reason = ""
+    if node.container.labels.get(f"{LABEL}.recipe") != recipe:
+        reason = "the profile or the lab changed"
+    elif node.container.status == "created":
+        reason = "it was never started"
+    else:
+        node.boot()
+        if node.run("test", "-e", _READY, check=False)[0]:
+            reason = "it was left half made"
+    if not reason:
+        return node
+    progress(f"{node.name}: {reason}, starting anew")
+    node.remove()
+    return None
+
+
 def up(profile: str, name: str, release: str | None = None, inventory: Path | None = None) -> Path:
     """Bring a node up as its profile says and return the path of its inventory; a node that is there already stays as it is."""
     hardware = profiles.load(profile)
     node_image = image.ensure_image(client(), release or IDENTITIES[hardware["identity"]].release)
     repository = build_repository()
     tools = cache.cached("nvml-tools", nvml.sources(), nvml.build_tool)
-    mirror.ensure_mirror(node_image, repository)
-    network()
+    mirror.ensure_mirror(node_image, repository, build_store())
     recipe = digest([repr(hardware), node_image, tools, *payload.SOURCES])
     with lock(f"node-{name}"):
-        node = Node.find(name)
-        if node and node.container.labels.get(f"{LABEL}.recipe") != recipe:
-            progress(f"{name}: the profile or the lab changed, starting anew")
-            node.remove()
-            node = None
-        if node and node.run("test", "-e", "/var/lib/lab/ready", check=False)[0] and node.is_running():
-            progress(f"{name}: was left half made, starting anew")
-            node.remove()
-            node = None
+        node = _reusable(Node.find(name), recipe)
         if node is None:
             progress(f"{name}: starting {profile}")
             node = _create(name, profile, node_image, recipe)
@@ -75,9 +90,7 @@ def up(profile: str, name: str, release: str | None = None, inventory: Path | No
                 node.put(Path(root))
             node.boot()
             driver.install(node, hardware)
-            node.run("touch", "/var/lib/lab/ready")
-        else:
-            node.boot()
+            node.run("touch", _READY)
         progress(f"{name}: running")
         return write_inventory(node, inventory)
 
