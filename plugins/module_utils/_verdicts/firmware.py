@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog import firmware_settings
-from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, UNKNOWN, WARN, Check, evidence
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.boards import board
 
@@ -19,7 +19,13 @@ SMALL_BAR1_MIB = 256
 
 
 def check(facts: t.Any) -> t.List[Check]:
-    """`firmware.above_4g` for each GPU."""
+    """`firmware.above_4g` for each GPU; one answer for the host when it has none or when its GPUs are not known."""
+    found = known.count(facts)
+    if found == 0:
+        return [Check("firmware.above_4g", known.HOST, SKIPPED, "no GPU: nothing needs addresses above 4 GiB", ABOVE_4G)]
+    if found is None:
+        remedy_text = "Gather facts with gpuops.fleet.gpu_facts on the host itself and pass all of them."
+        return [Check("firmware.above_4g", known.HOST, UNKNOWN, "the GPUs of the host are not known", ABOVE_4G, [], remedy_text)]
     proof = [device for device in known.devices(facts) if (_address(device) or 0) >= FOUR_GIB]
     return [_above_4g(device, facts, [other for other in proof if other is not device]) for device in known.devices(facts)]
 

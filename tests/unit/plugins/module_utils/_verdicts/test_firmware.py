@@ -78,3 +78,9 @@ def test_the_line_names_card_evidence_expectation_and_remedy():
 def test_in_a_guest_the_pass_says_whose_firmware_it_speaks_of():
     (check,) = firmware.check(facts("p40", system_vendor="QEMU", virtualization="kvm"))
     assert check.status == "pass" and "virtual machine" in check.summary
+
+
+@pytest.mark.parametrize("given, status", [(facts(loaded=None), "skipped"), ({}, "unknown"), (None, "unknown"), ({"count": 2, "devices": []}, "unknown")])
+def test_without_gpus_the_host_gets_the_answer(given, status):
+    (check,) = firmware.check(given)
+    assert (check.subject, check.status) == ("host", status)
