@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,20 @@ def fill(value: Any, words: dict[str, str]) -> Any:
 def package_release(release: str | None = None) -> str:
     """The running kernel's release as it may stand in a package name (deb-control(5): lower case, digits, `+-.`)."""
     return re.sub(r"[^a-z0-9+.-]", "-", (release or os.uname().release).lower())
+
+
+def flavours() -> list[str]:
+    """Flavours of the kernel's packages: what the running kernel's release ends with, as in 6.8.0-88-aws, and `generic`."""
+    ending = re.search(r"(?<=-)[a-z][a-z0-9-]*$", package_release())
+    return list(dict.fromkeys([ending.group() if ending else "generic", "generic"]))
+
+
+def recipes(group: str, words: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and recipes of a group, filled in; once a flavour where the name has one."""
+    for name, recipe in RECIPES[group].items():
+        for flavour in flavours() if "@FLAVOUR@" in name else [""]:
+            more = {**words, "FLAVOUR": flavour}
+            yield fill(name, more), fill(recipe, more)
 
 
 @dataclass(frozen=True)
@@ -97,8 +112,9 @@ def install_arguments(branch: str, version: str | None = None, flavor: str = mod
     driver = matching[-1]
     words = driver.words(flavor)
     versions = {"userland": words["DEB"], "flavored": words["DEB"], "prebuilt": words["KV"], "signatures": words["KV"]}
-    names = {fill(name, words): versions[group] for group in versions for name in RECIPES[group]}
-    return [f"{name}={of}" for name, of in names.items() if not re.match(r"nvidia-(dkms|headless-\d)", name)]
+    names = {name: versions[group] for group in versions for name, _recipe in recipes(group, words)}
+    unwanted = re.compile("|".join([r"nvidia-(dkms|headless-\d)", *(f"linux-.*-{flavour}$" for flavour in flavours()[1:])]))
+    return [f"{name}={of}" for name, of in names.items() if not unwanted.match(name)]
 
 
 class Builder:
@@ -114,30 +130,29 @@ class Builder:
         found: list[Package] = []
         signatures: dict[int, Package] = {}
         for driver in drivers():
-            userland = [self.make(name, recipe, driver.words(), driver.package_version) for name, recipe in RECIPES["userland"].items()]
+            userland = [self.make(name, recipe, driver.words(), driver.package_version) for name, recipe in recipes("userland", driver.words())]
             self._share_out(driver, userland)
             found += userland
             for flavor in driver.flavors:
                 words = driver.words(flavor)
                 objects = Modules(self.work / f"modules-{driver.branch}-{driver.version}-{flavor}", driver.version, flavor)
-                found += [self.make(name, recipe, words, words["DEB"], objects) for name, recipe in RECIPES["flavored"].items()]
-                found += [self.make(name, recipe, words, words["KV"], objects) for name, recipe in RECIPES["prebuilt"].items()]
+                found += [self.make(name, recipe, words, words["DEB"], objects) for name, recipe in recipes("flavored", words)]
+                found += [self.make(name, recipe, words, words["KV"], objects) for name, recipe in recipes("prebuilt", words)]
                 if driver.generation not in signatures:
-                    ((name, recipe),) = RECIPES["signatures"].items()
+                    ((name, recipe),) = recipes("signatures", words)
                     signatures[driver.generation] = self.make(name, recipe, words, words["KV"])
                 bits = f"/lib/modules/{words['KVER']}/kernel/{words['SRV']}/bits"
                 for name, path in objects.objects.items():
                     signatures[driver.generation].files[f"{bits}/{name}.ko.sig"] = modules.signature(path, self.key)
         found += signatures.values()
-        for name, recipe in RECIPES["kernel"].items():
+        for name, recipe in recipes("kernel", kernel_words()):
             found.append(self.make(name, recipe, kernel_words(), kernel_words()["KV"]))
             found[-1].component, found[-1].section = "main", "kernel"
         return found + transitional()
 
     def make(self, name: str, recipe: dict[str, Any], words: dict[str, str], version: str, objects: Modules | None = None) -> Package:
-        """One package with the contents and relations of its recipe."""
-        recipe = fill(recipe, words)
-        package = Package(fill(name, words), version, recipe["description"])
+        """One package with the contents and relations of its filled-in recipe; `words` are for the files that it takes from files/."""
+        package = Package(name, version, recipe["description"])
         package.description += "\nSimulates the package of this name for tests; holds no software of NVIDIA."
         for relation in ("depends", *EXCLUSIVE):
             package.relations[relation] = [*recipe.get(relation, []), *(recipe.get("exclusive", []) if relation in EXCLUSIVE else [])]
@@ -217,17 +232,16 @@ class Modules:
 
 
 def transitional() -> list[Package]:
-    """Empty packages of closed branches."""
-    found: list[Package] = []
+    """Empty packages of closed branches, each pulling in its namesake of the next branch."""
+    found: dict[str, Package] = {}
     for old, new in RECIPES["transitional"].items():
         successor = [driver for driver in drivers() if driver.branch == new][-1]
-        for flavor in successor.flavors:
-            words = successor.words(flavor)
+        for flavor, flavour in itertools.product(successor.flavors, flavours()):
+            words = {**successor.words(flavor), "FLAVOUR": flavour}
             old_words = {**words, "B": old, "BF": words["BF"].replace(new, old)}
             for name in RECIPES["transitional_names"]:
-                target = fill(name, words)
-                if (package := fill(name, old_words)) not in {made.name for made in found}:
-                    made = Package(package, words["KV"] if name.startswith("linux-") else words["DEB"], f"Transitional package for {target}")
-                    made.relations["depends"] = [target]
-                    found.append(made)
-    return found
+                package = Package(fill(name, old_words), words["KV"] if name.startswith("linux-") else words["DEB"])
+                package.description = f"Transitional package for {fill(name, words)}"
+                package.relations["depends"] = [fill(name, words)]
+                found[package.name] = package
+    return list(found.values())

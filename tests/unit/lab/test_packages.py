@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.lab.packages import driver, modules, toolkit
 from tests.lab.packages.deb import Package, write
@@ -137,6 +138,17 @@ def test_install_arguments_name_a_closed_set_of_existing_packages(packages: list
 def test_install_arguments_of_an_unknown_driver(branch: str, version: str | None, flavor: str) -> None:
     with pytest.raises(LookupError, match=branch):
         driver.install_arguments(branch, version, flavor)
+
+
+PROFILES = sorted((Path(driver.__file__).parents[1] / "profiles").glob("*.yml"))
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_the_driver_of_every_profile_can_be_installed(profile: Path) -> None:
+    wanted = yaml.safe_load(profile.read_text()).get("driver")
+    if wanted is None:
+        pytest.skip("no driver")
+    assert driver.install_arguments(wanted["branch"], wanted["version"], wanted.get("flavor", modules.PROPRIETARY))
 
 
 def test_an_unknown_word_in_a_recipe_is_an_error() -> None:

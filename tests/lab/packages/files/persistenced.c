@@ -99,13 +99,26 @@ static void open_socket(const struct passwd *user)
         syslog(LOG_WARNING, "%s: %s", RUN_DIRECTORY, strerror(errno));
 }
 
-static void write_pid(void)
+/* The parent writes the PID file before it ends: systemd reads the file as soon as the parent is gone. */
+static void go_to_background(void)
 {
-    FILE *file = fopen(RUN_DIRECTORY "/nvidia-persistenced.pid", "w");
-    if (file) {
-        fprintf(file, "%d\n", getpid());
-        fclose(file);
+    pid_t child = fork();
+    if (child < 0) {
+        syslog(LOG_ERR, "fork: %s", strerror(errno));
+        exit(1);
     }
+    if (child > 0) {
+        FILE *file = fopen(RUN_DIRECTORY "/nvidia-persistenced.pid", "w");
+        if (!file || fprintf(file, "%d\n", child) < 0 || fclose(file)) {
+            syslog(LOG_ERR, "%s: %s", RUN_DIRECTORY "/nvidia-persistenced.pid", strerror(errno));
+            kill(child, SIGKILL);
+            exit(1);
+        }
+        exit(0);
+    }
+    setsid();
+    if (chdir("/") || !freopen("/dev/null", "r", stdin) || !freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
+        syslog(LOG_WARNING, "%s", strerror(errno));
 }
 
 int main(int argc, char **argv)
@@ -146,11 +159,7 @@ int main(int argc, char **argv)
     if (persistence && set_persistence(1) < 0)
         return 1;
     open_socket(user);
-    if (daemon(0, 0)) {
-        syslog(LOG_ERR, "daemon: %s", strerror(errno));
-        return 1;
-    }
-    write_pid();
+    go_to_background();
     /* The saved user id stays root, so that the mode can be taken back at the end. */
     if (user && (setegid(user->pw_gid) || seteuid(user->pw_uid)))
         syslog(LOG_WARNING, "Failed to become user %s: %s", user->pw_name, strerror(errno));
