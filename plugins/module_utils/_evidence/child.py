@@ -45,7 +45,7 @@ class Child:
         os.close(write_end)
 
     def results(self) -> t.Tuple[t.List[t.Any], str]:
-        """What the child emitted, and why nothing more came: "" (it ended well), a time-out, or its crash."""
+        """What the child emitted, and why nothing more came: "" (it ended well), a time-out, its crash or its error."""
         if not self._pid:
             return [], self._error
         data, ended = self._read()
@@ -56,10 +56,11 @@ class Child:
             self._kill()
         values = []
         for line in data.split(b"\n")[:-1]:
-            try:
-                values.append(json.loads(line.decode("utf-8")))
-            except ValueError:
-                error = error or "the answer is not readable"
+            value = json.loads(line.decode("utf-8"))
+            if isinstance(value, list):
+                values.extend(value)
+            else:
+                error = error or value
         return values, error
 
     def _read(self) -> t.Tuple[bytes, bool]:
@@ -108,13 +109,16 @@ def _run(work: t.Callable[[Emit], None], read_end: int, write_end: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
-        work(lambda value: _write(write_end, json.dumps(value).encode("utf-8") + b"\n"))
-    except Exception:  # the parent sees the missing answer; a traceback would have no reader
-        pass
+        try:
+            work(lambda value: _write(write_end, [value]))
+        except Exception as error:  # a fault of our own: an answer that only looks whole would be worse
+            _write(write_end, "%s: %s" % (type(error).__name__, error))
     finally:
         os._exit(0)
 
 
-def _write(number: int, data: bytes) -> None:
+def _write(number: int, value: t.Any) -> None:
+    """One line: a list of one value, or the text of an error."""
+    data = json.dumps(value).encode("utf-8") + b"\n"
     while data:
         data = data[os.write(number, data) :]

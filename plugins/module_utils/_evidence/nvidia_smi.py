@@ -212,7 +212,10 @@ def _number(text: str) -> int:
 
 
 def _watts(text: str) -> float:
-    return round(float(text.partition(" ")[0]), 2)
+    match = re.match(r"\d+(?:\.\d+)?", text)
+    if not match:
+        raise ValueError(text)
+    return round(float(match.group(0)), 2)
 
 
 def _enabled(text: str) -> bool:
