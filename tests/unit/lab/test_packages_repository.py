@@ -120,6 +120,16 @@ def test_driver_life(machine: Machine) -> None:
     assert machine.attempt("modinfo nvidia")[0] != 0
 
 
+def test_dkms_builds_against_the_running_kernel(machine: Machine) -> None:
+    release = os.uname().release
+    machine.install("nvidia-headless-580-server", "linux-headers-generic")
+    assert machine("modinfo -F filename nvidia") == f"/lib/modules/{release}/updates/dkms/nvidia.ko"
+    assert re.fullmatch(rf"nvidia-srv/580\S+, {re.escape(release)}, x86_64: installed", machine("dkms status"))
+    assert not machine("modinfo -F signer nvidia")
+    machine("apt-get purge -y -q '^(lib)?nvidia-.*'")
+    assert not machine("dkms status")
+
+
 def test_desktop_replaces_server(machine: Machine) -> None:
     machine.install("nvidia-headless-no-dkms-580-server")
     plan = machine("apt-get install -s nvidia-headless-no-dkms-580")
