@@ -71,7 +71,9 @@ options:
       - When omitted, the options of the model are left as they are.
     type: dict
   template:
-    description: Prompt template of the model. When omitted, it is left to the server.
+    description:
+      - Prompt template of the model. When omitted, it is left to the server.
+      - Its double braces are Ollama's, not Ansible's, so mark the value as C(!unsafe) in a playbook.
     type: str
   loaded:
     description:
@@ -102,6 +104,12 @@ EXAMPLES = r"""
     name: qwen3:32b
     source: mirror.example:5000/library/qwen3:32b
     insecure: true
+
+- name: Have a model with a template of its own
+  gpuops.fleet.ollama_model:
+    name: plain
+    source: qwen3:8b
+    template: !unsafe "{{ .Prompt }}"
 
 - name: Remove a model
   gpuops.fleet.ollama_model:
@@ -157,6 +165,7 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gguf
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.ollama_api import OllamaApi, UnreachableError
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FleetModule
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import ollama_model as verdicts
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.ollama_names import full_name
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -184,7 +193,7 @@ class Target:
             raise PolicyError("name is empty: name the model")
         if not present and params["loaded"]:
             raise PolicyError("loaded: true contradicts state: absent")
-        name = verdicts.full_name(params["name"])
+        name = full_name(params["name"])
         self._api = OllamaApi(params["base_url"], params["timeout_seconds"])
         options = verdicts.parameters(params["parameters"])
         self._file = gguf_file.read(params["file"], params["cache_directory"]) if present and params["file"] else None
@@ -192,7 +201,7 @@ class Target:
             name=name,
             present=present,
             sha256=self._file.sha256 if self._file else None,
-            source=verdicts.full_name(params["source"]) if params["source"] else None,
+            source=full_name(params["source"]) if params["source"] else None,
             parameters=options,
             template=params["template"],
             loaded=params["loaded"],

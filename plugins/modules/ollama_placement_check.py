@@ -169,7 +169,7 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._check import Service
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import containers, ollama_log
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.ollama_api import OllamaApi
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FAIL_ON_ARGUMENTS, FleetModule
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import ollama_model, placement
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import ollama_names, placement
 
 ARGUMENTS = {
     "container": {"type": "str", "required": True},
@@ -185,10 +185,10 @@ PLACEMENT_KEYS = ("library", "offloaded", "gpu_layers", "gpu_bytes")
 def check(fleet: FleetModule) -> None:
     """Read API and log, judge, end the task."""
     params = fleet.params
-    model = ollama_model.full_name(params["model"])
+    model = ollama_names.full_name(params["model"])
     digest, shown, running, api_reason = read_api(params["base_url"], params["timeout_seconds"], model)
     text, log_reason = read_log(fleet, params["container"], params["timeout_seconds"])
-    parsed = None if text is None else ollama_log.parse(text, ollama_model.weights(shown))
+    parsed = None if text is None else ollama_log.parse(text, ollama_names.weights(shown))
     embedding = placement.embedding_bytes((shown or {}).get("tensors"))
     ask = placement.Ask(params["container"], model, digest, params["expected_uuids"], params["require_gpu"])
     checks = placement.check(ask, placement.Seen(parsed, running, embedding, log_reason, api_reason))

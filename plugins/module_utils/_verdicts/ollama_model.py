@@ -13,9 +13,9 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.ollama_options import HINTS, OPTIONS
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.ollama_names import weights
 
 Json = t.Dict[str, t.Any]
-WEIGHTS = re.compile(r"^FROM \S*sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
 # Ollama writes "for ever" as now plus the largest duration of Go, 292 years.
 FOREVER_YEAR = 2200
 
@@ -49,14 +49,6 @@ class Have:
     has_blob: bool = False
 
 
-def full_name(name: str) -> str:
-    """The name as the server lists it, with its tag. Raises PolicyError for what is no name."""
-    name = name.strip()
-    if not re.match(r"^[\w.:-]+(/[\w.:-]+){0,3}$", name):
-        raise PolicyError("%r is not the name of a model (like qwen3:32b or host:5000/library/qwen3:32b)" % name, name=name)
-    return name if ":" in name.rsplit("/", 1)[-1] else name + ":latest"
-
-
 def parameters(given: t.Optional[Json]) -> t.Optional[Json]:
     """The given options with the types that the server wants. Raises PolicyError for unknown names and for values of another type."""
     if given is None:
@@ -87,12 +79,6 @@ def _convert(kind: str, value: t.Any) -> t.Any:
         return int(str(value)) if kind == "int" else float(value)
     except (TypeError, ValueError):
         return None
-
-
-def weights(shown: t.Optional[Json]) -> t.Optional[str]:
-    """SHA-256 of the model's weights, from the Modelfile that `/api/show` returns."""
-    match = WEIGHTS.search((shown or {}).get("modelfile") or "")
-    return match.group(1) if match else None
 
 
 def shown_parameters(shown: t.Optional[Json]) -> Json:

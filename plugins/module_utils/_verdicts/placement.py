@@ -111,7 +111,7 @@ class _Answers:
     def fall_back(self, summary: str, seen: t.Sequence[Json], remedy: str) -> Check:
         if not self._ask.require_gpu:
             summary += ", accepted by require_gpu: false"
-            remedy = "none needed as long as the processor is meant; else set require_gpu: true and %s" % remedy
+            remedy = "none as long as the processor is meant; otherwise %s" % remedy
         return self.answer(self._ask.without_gpu, summary, seen, remedy)
 
     def unread(self, what: str, source: str, why: str) -> Check:
@@ -162,7 +162,7 @@ def _library(ask: Ask, seen: Seen) -> Check:
     if library == "CUDA":
         return to.answer(PASS, "the server computes with CUDA", shown)
     if library == "cpu":
-        return to.fall_back("the server computes on the processor", shown + _notes(seen.log), _why_cpu(seen.log))
+        return to.fall_back("the server computes on the processor", shown + _notes(seen.log), _why_cpu_again(seen.log))
     remedy = "set OLLAMA_VULKAN=0 and see why CUDA was refused (driver version, compute capability); %s" % REDISCOVER
     return to.fall_back("the server computes with %s instead of CUDA" % library, shown + _notes(seen.log), remedy)
 
@@ -184,7 +184,7 @@ def _offload(ask: Ask, seen: Seen) -> Check:
     if verdict == FAILED:
         return to.answer(FAIL, "the load broke: %s" % log["failure"], shown, "read the lines around it in docker logs, then load the model again")
     if verdict == CPU or (size and not in_gpu_memory):
-        return to.fall_back("the model runs on the processor", shown + _notes(log), _why_cpu(log))
+        return to.fall_back("the model runs on the processor", shown + _notes(log), _why_cpu_again(log))
     if verdict == PARTIAL or in_gpu_memory < size:
         remedy = "a smaller num_ctx, a quantised KV cache, a smaller quantisation or a further GPU; leave num_gpu unset"
         return to.fall_back("part of the model runs on the processor: %s" % _layers(log), shown, remedy)
@@ -211,12 +211,12 @@ def _layers(log: Json) -> str:
 
 
 def _load_evidence(log: Json) -> t.List[Json]:
-    offloaded = "%d/%d" % tuple(log["offloaded"]) if log["offloaded"] else None
-    host = log["cpu_model_bytes"]
-    return [
-        evidence("server log: offloaded layers", offloaded),
-        evidence("server log: weights in host memory", None if host is None else "%.1f MiB" % (host / 2.0**20)),
-    ]
+    found = []
+    if log["offloaded"]:
+        found.append(evidence("server log: offloaded layers", "%d/%d" % tuple(log["offloaded"])))
+    if log["cpu_model_bytes"] is not None:
+        found.append(evidence("server log: weights in host memory", "%.1f MiB" % (log["cpu_model_bytes"] / 2.0**20)))
+    return found or [evidence("server log: load of the model", None)]
 
 
 def _notes(log: Json) -> t.List[Json]:
@@ -230,8 +230,13 @@ def _why_cpu(log: Json) -> str:
     """What to do about GPUs that the server did not take."""
     if log["driver_too_old"]:
         return "install driver branch %s; %s" % (log["required_driver"] or "that this version of Ollama asks for", REDISCOVER)
-    causes = "that the GPUs are inside the container (gpu_container_check), that neither OLLAMA_LLM_LIBRARY nor CUDA_VISIBLE_DEVICES excludes them"
-    return "see %s; %s" % (causes, REDISCOVER)
+    causes = "see that the GPUs are inside the container (gpu_container_check) and not excluded by OLLAMA_LLM_LIBRARY or CUDA_VISIBLE_DEVICES"
+    return "%s; %s" % (causes, REDISCOVER)
+
+
+def _why_cpu_again(log: Json) -> str:
+    """The same for the checks that follow from it."""
+    return "as for ollama.gpus_accepted" if log["accepted"] == [] else _why_cpu(log)
 
 
 def _item(item: t.Dict[str, str]) -> str:

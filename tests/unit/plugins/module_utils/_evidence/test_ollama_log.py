@@ -3,7 +3,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import ollama_log
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import placement
 

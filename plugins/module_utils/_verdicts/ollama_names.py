@@ -1,0 +1,27 @@
+# Copyright (c) 2026, the gpuops.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How Ollama names models and their weights. Private to gpuops.fleet: the names may change in any release."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
+
+WEIGHTS = re.compile(r"^FROM \S*sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
+
+
+def full_name(name: str) -> str:
+    """The name as the server lists it, with its tag. Raises PolicyError for what is no name."""
+    name = name.strip()
+    if not re.match(r"^[\w.:-]+(/[\w.:-]+){0,3}$", name):
+        raise PolicyError("%r is not the name of a model (like qwen3:32b or host:5000/library/qwen3:32b)" % name, name=name)
+    return name if ":" in name.rsplit("/", 1)[-1] else name + ":latest"
+
+
+def weights(shown: t.Optional[t.Dict[str, t.Any]]) -> t.Optional[str]:
+    """SHA-256 of the model's weights, from the Modelfile that `/api/show` returns."""
+    match = WEIGHTS.search((shown or {}).get("modelfile") or "")
+    return match.group(1) if match else None
