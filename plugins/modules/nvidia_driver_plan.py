@@ -58,6 +58,11 @@ options:
       - When omitted, every branch of the catalogue.
     type: list
     elements: int
+  cuda_major:
+    description:
+      - The CUDA version whose programs are to run, for example V(12). Raises the floor to the oldest driver that runs them.
+      - The plan is V(impossible) when a GPU is too old for it, whatever the driver.
+    type: int
   date:
     description:
       - The day for which branches are judged maintained, as YYYY-MM-DD.
@@ -150,21 +155,22 @@ error:
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.now import read_now
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FACTS_ARGUMENTS, FleetModule
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import driver_plan
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import driver_plan, driver_policy
 
 POLICY_ARGUMENTS = {
-    "floor_version": {"type": "str", "default": driver_plan.FLOOR_VERSION},
+    "floor_version": {"type": "str", "default": driver_policy.FLOOR_VERSION},
     "branch": {"type": "int"},
     "version": {"type": "str"},
     "flavor": {"type": "str", "choices": ["auto", "proprietary", "open"], "default": "auto"},
     "available_branches": {"type": "list", "elements": "int"},
+    "cuda_major": {"type": "int"},
     "date": {"type": "str"},
 }
 
 
 def plan(fleet: FleetModule) -> None:
     """Plan the driver and end the task."""
-    policy = driver_plan.Policy(**{name: fleet.params[name] for name in POLICY_ARGUMENTS})
+    policy = driver_policy.Policy(**{name: fleet.params[name] for name in POLICY_ARGUMENTS})
     decided = driver_plan.plan(fleet.facts(read_now), policy)
     fleet.finish(plan=decided, msg=driver_plan.summary(decided))
 

@@ -5,56 +5,12 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.branches import BRANCHES, DATE
-from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import branches
+from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.branches import BRANCHES
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import branches, cuda
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
-
-FLOOR_VERSION = "470.82.01"
-AUTO = "auto"
-
-
-class Policy:
-    """What the user asks of the driver. Raises PolicyError when a value makes no sense or two of them contradict each other."""
-
-    def __init__(
-        self,
-        *,
-        floor_version: str = FLOOR_VERSION,
-        branch: t.Optional[int] = None,
-        version: t.Optional[str] = None,
-        flavor: str = AUTO,
-        available_branches: t.Optional[t.Sequence[int]] = None,
-        date: t.Optional[str] = None,
-    ):
-        self.floor = _version("floor_version", floor_version)
-        self.version = None if version is None else _version("version", version)
-        if branch is not None and branch < 1:
-            raise PolicyError("branch is %d: it must be a driver branch such as 580" % branch, option="branch")
-        if self.version and branch not in (None, self.version[0]):
-            raise PolicyError("version %s is not of branch %s: give one of them, or both alike" % (version, branch), option="version")
-        if flavor not in (AUTO, branches.OPEN, branches.PROPRIETARY):
-            raise PolicyError("flavor is %s: it must be auto, open or proprietary" % flavor, option="flavor")
-        if date is not None and not re.match(r"[0-9]{4}-[01][0-9]-[0-3][0-9]\Z", date):
-            raise PolicyError("date is %s: it must be written YYYY-MM-DD" % date, option="date")
-        self.floor_text, self.version_text = floor_version, version
-        self.branch = self.version[0] if self.version else branch
-        self.flavor = flavor
-        self.available = None if available_branches is None else sorted(set(available_branches))
-        self.date = date or DATE
-        pinned = self.version or (() if branch is None else (branch,))
-        if pinned < self.floor[: len(pinned)]:
-            raise PolicyError("%s is below the floor %s" % (version or "branch %s" % branch, floor_version), option="floor_version")
-
-
-def _version(option: str, value: str) -> t.Tuple[int, ...]:
-    found = known.version(value)
-    if found is None or len(found) < 2:
-        raise PolicyError("%s is %s: it must be a driver version such as 580.95.05" % (option, value), option=option)
-    return found
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_policy import AUTO, Policy
 
 
 class NoDriverError(Exception):
@@ -115,6 +71,9 @@ class Planner:
             return
         if self.loaded is None and not known.not_loaded(self.facts):
             raise NoDriverError("the version of the loaded driver is not known: gather facts with gpuops.fleet.gpu_facts on the host and pass all of them")
+        refused = [] if self.policy.cuda_major is None else cuda.refusals(self.devices, self.policy.cuda_major)
+        if refused:
+            raise NoDriverError(*refused)
         for device in self.devices:
             if device.get("state") == "lost":
                 self.reasons.append("%s is lost: no driver change brings it back" % known.subject(device))
@@ -165,7 +124,7 @@ class Planner:
         number = t.cast("t.Tuple[int, ...]", known.version(version))
         policy, found = self.policy, []
         if number < policy.floor:
-            found.append("%s is older than the floor %s" % (version, policy.floor_text))
+            found.append("%s is older than %s" % (version, policy.floor_text))
         if policy.version is not None and number != policy.version:
             found.append("%s is not the pinned version %s" % (version, policy.version_text))
         elif policy.branch is not None and number[0] != policy.branch:
@@ -177,7 +136,7 @@ class Planner:
 
     def _keep(self, version: str) -> None:
         branch = _branch_of(version)
-        self.reasons.append("%s meets the floor %s and supports every GPU" % (version, self.policy.floor_text))
+        self.reasons.append("%s meets %s and supports every GPU" % (version, self.policy.floor_text))
         if self.disk is None:
             self.reasons.append("which version is on disk is not known")
         if not branches.maintained(branch, self.policy.date):
@@ -264,7 +223,7 @@ class Planner:
         """Blockers: what keeps each candidate from driving every card, narrowed to what a reader can act on."""
         flavor = None if self.policy.flavor == AUTO else self.policy.flavor
         if not candidates:
-            return ["no branch from the floor %s on is available, only %s" % (self.policy.floor_text, _listed(offered))]
+            return ["no branch from %s on is available, only %s" % (self.policy.floor_text, _listed(offered))]
         if self.policy.branch is not None:
             found = branches.refusals(self.cards, candidates[0], flavor)
             return found or [self._no_common_flavor()]

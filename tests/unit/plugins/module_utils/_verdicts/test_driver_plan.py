@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_plan import Policy, plan, summary
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_plan import plan, summary
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_policy import Policy
 
 from tests.unit.facts_samples import KERNEL, device, facts
 
@@ -86,6 +87,14 @@ ROWS = [
     (facts(device(state="not_visible"), loaded="615.71.09", flavor=OPEN), {}, "downgrade", 580, CLOSED, "its last branch is R580"),
     # version pinned below what runs
     (facts("a100", loaded="595.91.07", flavor=OPEN), {"version": "580.95.05"}, "downgrade", 580, OPEN, "not the pinned version"),
+    # S4: CUDA 12 needs 525.60.13
+    (facts("p40", loaded="470.256.02"), {"cuda_major": 12}, "upgrade", 580, CLOSED, "older than 525.60.13, which CUDA 12 needs"),
+    # S4: and is met from there on
+    (facts("p40", loaded="535.183.01"), {"cuda_major": 12}, "none", 535, CLOSED, "meets 525.60.13, which CUDA 12 needs"),
+    # S4: the floor of the user stays when it is higher
+    (facts("p40", loaded="470.256.02"), {"cuda_major": 11}, "none", 470, CLOSED, "meets the floor 470.82.01"),
+    # S4: CUDA 13 needs R580
+    (facts("t4", loaded="570.211.01", flavor=OPEN), {"cuda_major": 13, "available_branches": [570, 580]}, "upgrade", 580, OPEN, "which CUDA 13 needs"),
     # --- the driver is there and waits
     # evidence, pitfall 9: library and disk new, old module loaded
     (facts("p40", loaded="535.183.01", library="580.95.05", disk="580.95.05"), {}, "reload", 580, CLOSED, "535.183.01 is loaded, 580.95.05 is installed"),
@@ -116,6 +125,10 @@ ROWS = [
     (facts("p40", loaded=None), {"available_branches": []}, "impossible", None, None, "the package source has no driver branch"),
     # a floor above the last branch of the card
     (facts("p40"), {"floor_version": "590.44.01"}, "impossible", None, None, "its last branch is R580"),
+    # S4: a 580 driver reports CUDA 13.0 on a Pascal, whose code CUDA 13 no longer builds
+    (facts("p40"), {"cuda_major": 13}, "impossible", None, None, "CUDA 13 needs compute capability 7.5, and Tesla P40 at 0000:3b:00.0 has 6.1"),
+    # S4, unknown card: nobody knows
+    (facts("odd"), {"cuda_major": 13}, "impossible", None, None, "is not known"),
     # unknown id: no guess (selection rule, last row)
     (facts("odd", loaded=None), {}, "impossible", None, None, "set branch and flavor"),
     # unknown id, branch pinned only
@@ -189,6 +202,8 @@ def test_steps_name_what_replaces_what():
         ({"version": "580.95.05", "branch": 535}, "version 580.95.05 is not of branch 535: give one of them, or both alike"),
         ({"branch": 450}, "branch 450 is below the floor 470.82.01"),
         ({"version": "470.57.02"}, "470.57.02 is below the floor 470.82.01"),
+        ({"cuda_major": 9}, "cuda_major is 9: it must be one of 11, 12, 13"),
+        ({"cuda_major": 12, "branch": 470}, "branch 470 is below 525.60.13, which CUDA 12 needs"),
         ({"branch": 0}, "branch is 0: it must be a driver branch such as 580"),
         ({"flavor": "closed"}, "flavor is closed: it must be auto, open or proprietary"),
         ({"date": "24.11.2026"}, "date is 24.11.2026: it must be written YYYY-MM-DD"),

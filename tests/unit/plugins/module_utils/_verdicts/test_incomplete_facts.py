@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import driver, driver_plan, firmware, health, power
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import driver, driver_plan, driver_policy, firmware, health, power
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +69,7 @@ def test_no_verdict_raises(changes):
             owner[path[-1]] = value
     for check in verdicts(some):
         assert check.to_dict() and check.line()
-    decided = driver_plan.plan(some, driver_plan.Policy())
+    decided = driver_plan.plan(some, driver_policy.Policy())
     assert driver_plan.summary(decided)
 
 
@@ -109,4 +109,4 @@ def test_a_card_without_limit_and_without_catalogue_entry_never_passes_the_budge
 
 @pytest.mark.parametrize("value", [None, GONE, "", 580, True, "new"], ids=repr)
 def test_a_plan_without_the_loaded_version_never_says_none(value):
-    assert driver_plan.plan(changed(("driver", "loaded_version"), value), driver_plan.Policy())["action"] != "none"
+    assert driver_plan.plan(changed(("driver", "loaded_version"), value), driver_policy.Policy())["action"] != "none"
