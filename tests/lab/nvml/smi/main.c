@@ -8,13 +8,13 @@
 
 struct request {
     const char *ids, *query, *apps, *format, *option, *value;
-    int list, report, xml, version, help, help_query;
+    int list, report, xml, version, help, help_query, links;
 };
 
 static int usage(void) {
     puts("nvidia-smi of the simulated GPU server\n\n"
          "    -L | -q [-x] | --query-gpu=FIELDS --format=csv[,noheader][,nounits] | --query-compute-apps=FIELDS --format=…\n"
-         "    -i ID[,ID…] (index, UUID, serial or bus id) | -pm 0|1 | -pl WATTS | -c MODE | -e 0|1 | --help-query-gpu | --version");
+         "    nvlink -s | -i ID[,ID…] (index, UUID, serial or bus id) | -pm 0|1 | -pl WATTS | -c MODE | -e 0|1 | --help-query-gpu | --version");
     return OK;
 }
 
@@ -49,6 +49,8 @@ static int parse(int argc, char **argv, struct request *request) {
         else if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) request->help = 1;
         else if (!strcmp(argv[i], "--help-query-gpu")) request->help_query = 1;
         else if (!strcmp(argv[i], "--version")) request->version = 1;
+        else if (i == 1 && !strcmp(argv[i], "nvlink")) request->links = 1;
+        else if (request->links && (!strcmp(argv[i], "-s") || !strcmp(argv[i], "--status"))) request->links = 2;
         else {
             printf("Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n");
             return EXIT_INVALID;
@@ -154,6 +156,7 @@ int main(int argc, char **argv) {
     if (request.option) return set_option(&selection, request.option, request.value);
     if (request.query) return query_gpu(&selection, request.query, request.format);
     if (request.apps) return query_apps(&selection, request.apps, request.format);
+    if (request.links == 2) return show_links(&selection);
     if (request.list) return show_list(&selection);
     if (request.report || request.xml) return show_report(&selection, request.xml);
     return show_table(&selection);

@@ -38,6 +38,7 @@ void field_names(void);
 /* what the options ask for; each returns the exit status */
 int show_table(const struct selection *selection);
 int show_list(const struct selection *selection);
+int show_links(const struct selection *selection);
 int show_report(const struct selection *selection, int xml);
 int query_gpu(const struct selection *selection, const char *fields, const char *format);
 int query_apps(const struct selection *selection, const char *fields, const char *format);
