@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIBRARY_DIRECTORY = Path("usr/lib/x86_64-linux-gnu")
-FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", f"-ffile-prefix-map={HERE}=nvml"]
+FLAGS = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", f"-ffile-prefix-map={HERE}=nvml"]
 EMPTY_LIBRARIES = {
     "libcudadebugger": "libcudadebugger.so.1",
     "libnvidia-cfg": "libnvidia-cfg.so.1",

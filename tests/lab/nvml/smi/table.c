@@ -41,16 +41,22 @@ static void watts(const struct selection *all, nvmlDevice_t device, const char *
     cell(code, text, out, size, "W");
 }
 
+static void on_off(const struct selection *all, nvmlDevice_t device, const char *key, char *out, size_t size) {
+    unsigned long long enabled = 0;
+    int code = field_value(key, all, device, &enabled);
+    cell(code, enabled ? "On" : "Off", out, size, "");
+}
+
 static int gpu_rows(const struct selection *all, nvmlDevice_t device) {
     char index[16], name[128], persistence[16], bus[64], display[16], ecc[32], fan[16], temperature[16], state[16], draw[32], limit[32], power[80];
     char memory[80], utilization[32], mode[32], mig[32], text[256];
-    unsigned long long enabled = 0, used = 0, total = 0, reserved = 0, compute = 0;
+    unsigned long long enabled = 0, used = 0, total = 0, compute = 0;
     int code, result = OK;
     value(all, device, "index", "", index, sizeof index);
     value(all, device, "name", "", name, sizeof name);
     value(all, device, "pci.bus_id", "", bus, sizeof bus);
-    cell(field_value("persistence_mode", all, device, &enabled), enabled ? "On" : "Off", persistence, sizeof persistence, "");
-    cell(field_value("display_active", all, device, &enabled), enabled ? "On" : "Off", display, sizeof display, "");
+    on_off(all, device, "persistence_mode", persistence, sizeof persistence);
+    on_off(all, device, "display_active", display, sizeof display);
     if (field_value("ecc.mode.current", all, device, &enabled) == OK && !enabled) snprintf(ecc, sizeof ecc, "Off");
     else value(all, device, "ecc.errors.uncorrected.volatile.total", "", ecc, sizeof ecc);
     value(all, device, "fan.speed", "%", fan, sizeof fan);
@@ -64,9 +70,8 @@ static int gpu_rows(const struct selection *all, nvmlDevice_t device) {
     code = field_value("memory.used", all, device, &used);
     if (code && code != NOT_SUPPORTED) result = code;
     field_value("memory.total", all, device, &total);
-    field_value("memory.reserved", all, device, &reserved);
     if (code) snprintf(memory, sizeof memory, "%-*s", wide() ? 22 : 20, code == NOT_SUPPORTED ? "N/A" : error_text(code));
-    else snprintf(memory, sizeof memory, wide() ? "%lluMiB / %6lluMiB" : "%lluMiB / %5lluMiB", (used + reserved) >> 20, total >> 20);
+    else snprintf(memory, sizeof memory, wide() ? "%lluMiB / %6lluMiB" : "%lluMiB / %5lluMiB", used >> 20, total >> 20);
     value(all, device, "utilization.gpu", "%", utilization, sizeof utilization);
     code = field_value("compute_mode", all, device, &compute);
     static const char *const short_modes[] = {"Default", "E. Thread", "Prohibited", "E. Process"};
@@ -118,7 +123,7 @@ int show_table(const struct selection *selection) {
         int code = gpu_rows(selection, selection->devices[i]);
         if (code) result = code;
     }
-    printf("%*s\n", inner + 2, "");
+    printf("%89s\n", "");
     line("+-+", '-');
     printf("| %-*s |\n", inner - 2, "Processes:");
     printf("|  GPU   GI   CI        PID   Type   Process name                            %sGPU Memory |\n", wide() ? "  " : "");
