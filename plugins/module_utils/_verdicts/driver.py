@@ -55,7 +55,7 @@ def _not_loaded(facts: t.Any, wanted: str, where: str) -> Check:
     if known.get(facts, "driver", "nouveau_loaded") is True:
         return Check(
             "driver.loaded", known.HOST, FAIL, "the NVIDIA driver is not loaded: nouveau holds the GPUs", wanted, seen,
-            "Blacklist nouveau, rebuild the initramfs and reboot.",
+            "Install the NVIDIA driver, blacklist nouveau, rebuild the initramfs and reboot.",
         )
     remedy = "Install the driver for the running kernel, or load it (modprobe nvidia) and read the reason when that fails (journalctl -k -b | grep NVRM)."
     if known.get(facts, "host", "secure_boot") is True:
@@ -98,7 +98,7 @@ def _consistent(facts: t.Any) -> Check:
 def _gpus(facts: t.Any, expected: t.Optional[int]) -> Check:
     on_bus = known.count(facts)
     goal = on_bus if expected is None else expected
-    wanted = "all GPUs on the PCI bus answer the driver" if expected is None else "%d GPU(s) answer the driver" % expected
+    wanted = "all GPUs on the PCI bus answer the driver" if expected is None else "%s answer the driver" % known.gpus(expected)
     where = "facts: driver.reader"
     reader = known.text(known.get(facts, "driver", "reader"))
     if on_bus is None or goal is None:
@@ -115,8 +115,13 @@ def _gpus(facts: t.Any, expected: t.Optional[int]) -> Check:
         return Check("driver.gpus", known.HOST, SKIPPED, "no GPU on the PCI bus", wanted, seen)
     if unclear:
         return Check("driver.gpus", known.HOST, UNKNOWN, "whether %s answers the driver is not known" % ", ".join(unclear), wanted, seen, GATHER)
-    summary = "%d of %d GPU(s) on the PCI bus answer the driver" % (answering, on_bus)
+    summary = "%d of %s on the PCI bus answer the driver" % (answering, known.gpus(on_bus))
     if answering != goal or goal == 0:
-        remedy = "See gpu.visible for each GPU: it names what is wrong." if answering < on_bus else "Compare the expected number with the cards in the server."
+        if known.not_loaded(facts):
+            remedy = "See driver.loaded: without the driver no GPU answers."
+        elif answering < on_bus:
+            remedy = "See gpu.visible for each GPU: it names what is wrong."
+        else:
+            remedy = "Compare the expected number with the cards in the server."
         return Check("driver.gpus", known.HOST, FAIL, summary, wanted, seen, remedy)
     return Check("driver.gpus", known.HOST, PASS, summary, wanted, seen)

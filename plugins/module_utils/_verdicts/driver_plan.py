@@ -260,7 +260,7 @@ class Planner:
 
     def _final_steps(self, activation: str) -> t.List[str]:
         words = {"load": "load the kernel modules", "reload": "unload and load the kernel modules", "reboot": "reboot"}
-        return [words[activation], "prove that loaded, library and on-disk version are equal and that the driver sees %d GPU(s)" % len(self.devices)]
+        return [words[activation], "prove that loaded, library and on-disk version are equal and that the driver sees %s" % known.gpus(len(self.devices))]
 
 
 def _branch_of(version: str) -> int:

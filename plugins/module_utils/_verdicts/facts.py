@@ -110,3 +110,8 @@ def library(facts: t.Any) -> t.Optional[str]:
     """Version of the installed NVML library, or None."""
     found = text(get(facts, "driver", "library_version"))
     return found if version(found) else None
+
+
+def gpus(number: int) -> str:
+    """`1 GPU`, `2 GPUs`."""
+    return "1 GPU" if number == 1 else "%d GPUs" % number

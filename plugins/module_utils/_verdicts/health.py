@@ -19,14 +19,14 @@ def check(facts: t.Any, expected_count: t.Optional[int] = None) -> t.List[Check]
     if expected_count is not None and expected_count < 0:
         raise PolicyError("expected_count is %d: it must be 0 or more" % expected_count, option="expected_count")
     checks = [count_check(facts, expected_count)]
-    checks.extend(visible_check(device, facts) for device in known.devices(facts))
+    checks.extend(visible_check(device) for device in known.devices(facts))
     checks.extend(uniform_checks(facts))
     return checks
 
 
 def count_check(facts: t.Any, expected: t.Optional[int]) -> Check:
     """`gpu.count`: GPUs on the PCI bus against the expected number."""
-    wanted = "at least 1 GPU" if expected is None else _gpus(expected)
+    wanted = "at least 1 GPU" if expected is None else known.gpus(expected)
     found = known.count(facts)
     where = known.source(facts, "pci", PCI_SOURCE)
     if found is None:
@@ -34,7 +34,7 @@ def count_check(facts: t.Any, expected: t.Optional[int]) -> Check:
             "gpu.count", known.HOST, UNKNOWN, "the number of GPUs on the PCI bus is not known", wanted, [evidence(where, None)],
             "Read the PCI bus as root and outside a container; %s" % GATHER,
         )
-    seen = [evidence(where, "%s%s" % (_gpus(found), "".join(", %s %s" % (known.subject(one), known.model(one)) for one in known.devices(facts))))]
+    seen = [evidence(where, "%s%s" % (known.gpus(found), "".join(", %s %s" % (known.subject(one), known.model(one)) for one in known.devices(facts))))]
     if found == 0 and expected != 0:
         return Check(
             "gpu.count", known.HOST, FAIL, "no NVIDIA GPU on the PCI bus", wanted, seen,
@@ -46,11 +46,11 @@ def count_check(facts: t.Any, expected: t.Optional[int]) -> Check:
             if found < expected
             else "Correct the expected number, or take out the card that does not belong there."
         )
-        return Check("gpu.count", known.HOST, FAIL, "%s on the PCI bus" % _gpus(found), wanted, seen, remedy)
-    return Check("gpu.count", known.HOST, PASS, "%s on the PCI bus" % _gpus(found), wanted, seen)
+        return Check("gpu.count", known.HOST, FAIL, "%s on the PCI bus" % known.gpus(found), wanted, seen, remedy)
+    return Check("gpu.count", known.HOST, PASS, "%s on the PCI bus" % known.gpus(found), wanted, seen)
 
 
-def visible_check(device: t.Dict[str, t.Any], facts: t.Any) -> Check:
+def visible_check(device: t.Dict[str, t.Any]) -> Check:
     """`gpu.visible`: a GPU on the PCI bus is known to the driver and answers."""
     who, what = known.subject(device), known.model(device)
     wanted = "the driver sees the GPU"
@@ -73,7 +73,7 @@ def visible_check(device: t.Dict[str, t.Any], facts: t.Any) -> Check:
         return Check("gpu.visible", who, FAIL, "%s is on the PCI bus, but the driver does not see it" % what, wanted, seen, _not_visible_remedy(bound))
     if state == "no_driver":
         summary = "no driver loaded" if bound != "nouveau" else "no driver loaded: nouveau is bound to the GPU"
-        return Check("gpu.visible", who, SKIPPED, summary, wanted, [evidence(known.source(facts, "pci", "facts: driver.loaded_version"), known.loaded(facts))])
+        return Check("gpu.visible", who, SKIPPED, summary, wanted, [evidence(known.source(device, "pci", PCI_SOURCE), "kernel driver %s" % (bound or "none"))])
     return Check("gpu.visible", who, UNKNOWN, "whether the driver sees %s is not known" % what, wanted, [evidence(where, None)], GATHER)
 
 
@@ -119,11 +119,7 @@ def _uniform_check(name: str, group: t.List[t.Dict[str, t.Any]]) -> Check:
         return Check("gpu.uniform", name, SKIPPED, "no driver loaded: the VBIOS version cannot be read yet", wanted, seen)
     if None in versions:
         return Check(
-            "gpu.uniform", name, UNKNOWN, "the VBIOS version of %d of %s is not known" % (versions.count(None), _gpus(len(group))), wanted, seen,
+            "gpu.uniform", name, UNKNOWN, "the VBIOS version of %d of %s is not known" % (versions.count(None), known.gpus(len(group))), wanted, seen,
             "Bring all GPUs of this model under the driver, then check again.",
         )
-    return Check("gpu.uniform", name, PASS, "%s with VBIOS %s" % (_gpus(len(group)), found[0]), wanted, seen)
-
-
-def _gpus(number: int) -> str:
-    return "1 GPU" if number == 1 else "%d GPUs" % number
+    return Check("gpu.uniform", name, PASS, "%s with VBIOS %s" % (known.gpus(len(group)), found[0]), wanted, seen)

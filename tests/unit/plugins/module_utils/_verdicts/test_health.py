@@ -61,12 +61,12 @@ def test_visible(one, status, words):
     [("vfio-pci", "reserved for a virtual machine"), ("nouveau", "Blacklist nouveau"), ("nvidia", "journalctl"), (None, "NVRM")],
 )
 def test_the_remedy_for_an_invisible_gpu_depends_on_who_holds_it(bound, words):
-    check = health.visible_check(device(state="not_visible", pci__kernel_driver=bound), {})
+    check = health.visible_check(device(state="not_visible", pci__kernel_driver=bound))
     assert words in check.remedy
 
 
 def test_the_remedy_for_a_lost_gpu_names_xid_power_and_seat():
-    remedy = health.visible_check(device(state="lost"), {}).remedy
+    remedy = health.visible_check(device(state="lost")).remedy
     assert all(word in remedy for word in ("Xid", "power", "reseat"))
 
 
