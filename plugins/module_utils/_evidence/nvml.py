@@ -159,18 +159,29 @@ def _event_reasons(bits: int) -> t.List[str]:
 
 
 def _memory(binding: t.Any, handle: t.Any) -> t.List[t.Optional[int]]:
-    # Version 2 (driver 510) tells reserved memory from used; version 1 counts it as used.
-    version = getattr(binding, "nvmlMemory_v2", None)
-    if version is not None:
-        try:
-            info = binding.nvmlDeviceGetMemoryInfo(handle, version=version)
-            return [info.total // MIB, info.reserved // MIB, info.used // MIB]
-        except Exception as error:
-            code = getattr(error, "value", None)
-            if code not in (nvml.FUNCTION_NOT_FOUND, 25, None):
-                raise _RefusedError(nvml.CODES.get(code, "NVML error %s" % code), code) from None
+    # Version 2 (driver 510) tells reserved memory from used, as nvidia-smi does; version 1 counts it as used.
+    try:
+        info = _call(binding, "nvmlDeviceGetMemoryInfo", handle, 2 << 24 | 40) if hasattr(binding, "nvmlMemory_v2") else _memory_v2(binding, handle)
+        return [info.total // MIB, info.reserved // MIB, info.used // MIB]
+    except _RefusedError as refused:
+        if refused.code not in (nvml.FUNCTION_NOT_FOUND, 25, None):
+            raise
     info = _call(binding, "nvmlDeviceGetMemoryInfo", handle)
     return [info.total // MIB, None, info.used // MIB]
+
+
+def _memory_v2(binding: t.Any, handle: t.Any) -> t.Any:
+    """nvmlDeviceGetMemoryInfo_v2 for bindings before 11.510, which do not know it (nvmlMemory_v2_t, nvml.h)."""
+    import ctypes
+
+    class Memory(ctypes.Structure):
+        _fields_ = [("version", ctypes.c_uint)] + [(name, ctypes.c_ulonglong) for name in ("total", "reserved", "free", "used")]
+
+    info = Memory(2 << 24 | ctypes.sizeof(Memory))
+    code = _call(binding, "_nvmlGetFunctionPointer", "nvmlDeviceGetMemoryInfo_v2")(handle, ctypes.byref(info))
+    if code:
+        raise _RefusedError(nvml.CODES.get(code, "NVML error %d" % code), code)
+    return info
 
 
 def _bar1(binding: t.Any, handle: t.Any) -> t.List[int]:

@@ -124,13 +124,33 @@ def test_what_the_binding_lacks_and_odd_exceptions_are_reasons():
 
 @pytest.mark.parametrize("code", [13, 25])
 def test_memory_of_drivers_before_510(code):
-    def memory(_handle, version=None):
+    def memory(_handle, version=0):
         if version:
             raise NVMLError(code)
         return record(total=23040 * MIB, used=183 * MIB)
 
     found = device(p40(nvmlDeviceGetMemoryInfo=memory))
     assert found["values"]["memory.used_mib"] == 183 and found["unavailable"]["memory.reserved_mib"] == "not reported"
+
+
+def test_memory_of_bindings_before_11_510():
+    def pointer(name):
+        assert name == "nvmlDeviceGetMemoryInfo_v2"
+
+        def function(_handle, reference):
+            info = reference._obj
+            assert info.version == 2 << 24 | 40
+            info.total, info.reserved, info.used = 23040 * MIB, 180 * MIB, 3 * MIB
+            return 0
+
+        return function
+
+    binding = p40(_nvmlGetFunctionPointer=pointer, nvmlDeviceGetMemoryInfo=lambda _handle: record(total=23040 * MIB, used=183 * MIB))
+    del binding.nvmlMemory_v2
+    assert [device(binding)["values"]["memory." + name] for name in ("total_mib", "reserved_mib", "used_mib")] == [23040, 180, 3]
+    for refusal in (refuse(13), lambda _name: lambda *_args: 13, None):
+        binding._nvmlGetFunctionPointer = refusal
+        assert device(binding)["values"]["memory.used_mib"] == 183
 
 
 def test_event_reasons_under_their_old_name():
