@@ -12,8 +12,9 @@ description:
   - C(power.budget) adds up the GPUs' enforced power limits and the rest of the server, and compares the sum with what the
     power supplies give when the redundant ones have failed.
   - Where a limit cannot be read (no driver yet), the board power of the catalogue is taken, and the evidence says so.
-  - The rule is C(required = GPU limits + platform_watts), C(recommended = required / (1 - headroom_percent / 100)) and
-    C(usable = supply_watts * (supply_count - redundant_supplies)). V(pass) from recommended on, V(warn) between, V(fail) below required.
+  - Required is the sum of the GPUs' limits and O(platform_watts). Recommended is what leaves O(headroom_percent) of the capacity free.
+    Usable is O(supply_watts) times the supplies that are not redundant.
+  - The check ends with V(pass) when usable is at least recommended, with V(warn) when it is at least required, and with V(fail) below that.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 attributes:
