@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.__main__ import remote_tasks
-from tests.lab.__main__ import main as lab
+from tests.lab.cli import main as lab
 
 NODE = "default"
 testinfra_hosts = [f"docker://gpuops-lab-{NODE}"]
