@@ -107,6 +107,6 @@ def test_a_card_without_limit_and_without_catalogue_entry_never_passes_the_budge
     assert power.check(some, power.Policy(supply_watts=100000))[0].status == "unknown"
 
 
-@pytest.mark.parametrize("value", [None, GONE, "", 580, True, "new"], ids=repr)
+@pytest.mark.parametrize("value", [None, GONE, "", 580, True, "new"], ids=["null", "gone", "empty", "number", "bool", "text"])
 def test_a_plan_without_the_loaded_version_never_says_none(value):
     assert driver_plan.plan(changed(("driver", "loaded_version"), value), driver_policy.Policy())["action"] != "none"
