@@ -25,8 +25,8 @@ import ctypes, json, sys
 import pynvml
 def plain(value):
     if isinstance(value, bytes): return value.decode()
-    if isinstance(value, (list, tuple)): return [plain(item) for item in value]
-    if isinstance(value, ctypes.Structure): return {field[0]: plain(getattr(value, field[0])) for field in value._fields_}
+    if isinstance(value, (list, tuple, ctypes.Array)): return [plain(item) for item in value]
+    if isinstance(value, (ctypes.Structure, ctypes.Union)): return {field[0]: plain(getattr(value, field[0])) for field in value._fields_}
     if type(value).__name__ == "nvmlFriendlyObject": return {name: plain(item) for name, item in vars(value).items()}
     return value.value if hasattr(value, "value") and not isinstance(value, int) else value
 for line in sys.stdin:

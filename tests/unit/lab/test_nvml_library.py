@@ -250,6 +250,29 @@ def test_nvlink(tmp_path: Path) -> None:
         assert client.value("nvmlDeviceGetNvLinkVersion", GPU, 0) == 4
 
 
+def test_structures_that_carry_several_values(tmp_path: Path) -> None:
+    state = State(tmp_path / "nvml", "a100", "h100", "p40")
+    wanted = {91: 12, 186: 52000, 82: 31, 143: 0, 94: 0}  # links, instant power, memory temperature, remapped rows, replays
+    with state.client() as client:
+        fields = client.value("nvmlDeviceGetFieldValues", GPU, [*wanted, 12345])
+        assert [(field["nvmlReturn"], field["value"]["ullVal"]) for field in fields[:-1]] == [(0, value) for value in wanted.values()]
+        assert fields[-1]["nvmlReturn"] == 3
+        assert client.value("nvmlDeviceGetFieldValues", "gpu:2", [91])[0]["value"]["ullVal"] == 0
+        assert client.value("nvmlDeviceGetRowRemapperHistogram", GPU)["max"] == 640
+
+
+def test_topology(tmp_path: Path) -> None:
+    state = State(tmp_path / "nvml", "p40", "p40", "p40")
+    state.set("gpu0/upstream", "0000:80:00.0")
+    state.set("gpu2/numa_node", 1)
+    with state.client() as client:
+
+        def level(first: str, second: str) -> int:
+            return client.value("nvmlDeviceGetTopologyCommonAncestor", first, second)
+
+        assert [level("gpu:0", "gpu:0"), level("gpu:0", "gpu:1"), level("gpu:0", "gpu:2")] == [0, 10, 50]
+
+
 def test_settings_are_written_back_within_the_constraints(state: State) -> None:
     with state.client() as client:
         assert client.error("nvmlDeviceSetPowerManagementLimit", GPU, 124999) == 2

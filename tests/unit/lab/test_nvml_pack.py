@@ -74,6 +74,16 @@ def test_a_container_follows_the_packed_state(state: State, container: Path, tmp
     assert (file.stat().st_ino, file.stat().st_size) == (inode, size)
 
 
+def test_a_setting_on_the_host_reaches_containers(state: State, container: Path) -> None:
+    file = container / f"libnvidia-labstate.so.{VERSION}"
+    assert pack("--state", state.directory, "--driver-version", VERSION, file).returncode == 0
+    with state.client(LD_LIBRARY_PATH=str(container)) as client:
+        client.value("nvmlDeviceSetPowerManagementLimit", "gpu:0", 160000)
+    content = file.read_bytes()
+    assert b"gpu0/power_limit_mw\x00160000\n\0" in content
+    assert b"gpu0/power_limit_mw\x00250000" not in content
+
+
 def test_the_packed_file_stays_a_shared_library(state: State, container: Path) -> None:
     file = container / f"libnvidia-labstate.so.{VERSION}"
     assert pack("--state", state.directory, "--driver-version", VERSION, file).returncode == 0

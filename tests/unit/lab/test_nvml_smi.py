@@ -163,6 +163,14 @@ def test_a_failed_initialisation(state: State, code: int, status: int, text: str
         assert (done.returncode, done.stdout.strip()) == (status, text)
 
 
+@pytest.mark.parametrize(("code", "status", "text"), [(15, 15, "GPU is lost.  Reboot the system to recover this GPU"), (999, 255, "Unknown Error")])
+def test_a_gpu_without_a_handle(state: State, code: int, status: int, text: str) -> None:
+    state.set("gpu1/handle", f"error {code}")
+    done = state.smi("-L")
+    assert (done.returncode, done.stdout) == (status, f"Unable to determine the device handle for GPU0000:84:00.0: {text}\n")
+    assert state.smi("-i", "0", "--query-gpu=name", "--format=csv,noheader").stdout == "Tesla P40\n"
+
+
 def test_no_library(state: State) -> None:
     done = state.smi(LD_LIBRARY_PATH="/nowhere")
     if Path("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1").exists():

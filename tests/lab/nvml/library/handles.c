@@ -91,6 +91,11 @@ EXPORT nvmlReturn_t nvmlDeviceGetHandleByPciBusId(const char *bus_id, nvmlDevice
     return by_bus(bus_id, device);
 }
 
+/* For nvidia-smi, which names a GPU whose handle it cannot get; the real one asks the driver past NVML's interface. */
+EXPORT nvmlReturn_t labBusAddress(unsigned index, char *text, unsigned size) {
+    return index < gpu_count ? put_text(gpus[index].bus_address, text, size) : INVALID_ARGUMENT;
+}
+
 EXPORT nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t device, unsigned *index) {
     ENTER(device, CACHED);
     NEED(index);

@@ -1,5 +1,6 @@
 /* nvidia-smi for the lab: everything it says comes from libnvidia-ml.so.1, as with the real one. */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,12 @@ static int find(const char *id, nvmlDevice_t *device) {
 }
 
 static int handle_failed(unsigned index, int code) {
-    printf("Unable to determine the device handle for GPU%u: %s\n", index, error_text(code));
+    char bus[64] = "";
+    int (*address)(unsigned, char *, unsigned) = (int (*)(unsigned, char *, unsigned))symbol("labBusAddress");
+    if (address) address(index, bus, sizeof bus);
+    for (char *letter = bus; *letter; letter++) *letter = (char)toupper(*letter);
+    printf("Unable to determine the device handle for GPU%s%s: %s%s\n", branch() < 535 ? " " : "", bus, error_text(code),
+           code == GPU_IS_LOST ? ".  Reboot the system to recover this GPU" : "");
     return code > 0 && code < 255 ? code : EXIT_UNKNOWN;
 }
 
