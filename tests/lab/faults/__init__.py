@@ -10,17 +10,17 @@ from tests.lab.node.node import Node
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: what it does, the keys that it takes with their defaults ("" = none, key must be given), and the function."""
+    """One fault: what it does, the keys that it takes with their defaults (None = must be given, "" = may be left out), and the function."""
 
     about: str
-    keys: dict[str, str]
+    keys: dict[str, str | None]
     function: Callable[..., str]
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(name: str, about: str, **keys: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
+def fault(name: str, about: str, **keys: str | None) -> Callable[[Callable[..., str]], Callable[..., str]]:
     """Register a function `(node, **keys) -> message` as a fault."""
 
     def register(function: Callable[..., str]) -> Callable[..., str]:
@@ -34,9 +34,16 @@ def table() -> str:
     """Return the list of faults for the help text."""
     lines = ["faults:"]
     for name, entry in sorted(FAULTS.items()):
-        keys = " ".join(f"{key}={value}" if value else f"{key}=…" for key, value in entry.keys.items())
-        lines.append(f"  {name + ' ' + keys:44} {entry.about}")
+        lines.append(f"  {name:16} {entry.about}")
+        if entry.keys:
+            lines.append(f"  {'':16}   {' '.join(_describe(key, value) for key, value in entry.keys.items())}")
     return "\n".join(lines)
+
+
+def _describe(key: str, default: str | None) -> str:
+    if default is None:
+        return f"{key}=…"
+    return f"{key}={default}" if default else f"[{key}=…]"
 
 
 def inject(name: str, node: Node, settings: dict[str, str]) -> str:
@@ -45,7 +52,7 @@ def inject(name: str, node: Node, settings: dict[str, str]) -> str:
     if unknown := settings.keys() - entry.keys.keys():
         raise LabError(f"{name} takes no {', '.join(sorted(unknown))}; its keys: {', '.join(entry.keys) or 'none'}")
     values = {**entry.keys, **settings}
-    if missing := [key for key, value in values.items() if not value]:
+    if missing := [key for key, value in values.items() if value is None]:
         raise LabError(f"{name} needs {', '.join(missing)}")
     return f"{node.name}: {entry.function(node, **values)}"
 

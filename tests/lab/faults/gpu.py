@@ -47,25 +47,25 @@ def lost_gpu(node: Node, gpu: str) -> str:
     return f"GPU {gpu} ({card['bus_address']}) has fallen off the bus"
 
 
-@fault("nvml-error", "an NVML function fails, or one attribute of a GPU when gpu= and attribute= are given", function="-", code="999", gpu="-", attribute="-")
+@fault("nvml-error", "an NVML function fails, or one attribute of a GPU when gpu= and attribute= are given", function="", code="999", gpu="", attribute="")
 def nvml_error(node: Node, function: str, code: str, gpu: str, attribute: str) -> str:
     """Write `error CODE` where the NVML double looks."""
     return _answer(node, f"error {code}", function, gpu, attribute)
 
 
-@fault("nvml-hang", "as nvml-error, but the call hangs", function="-", seconds="3600", gpu="-", attribute="-")
+@fault("nvml-hang", "as nvml-error, but the call hangs", function="", seconds="3600", gpu="", attribute="")
 def nvml_hang(node: Node, function: str, seconds: str, gpu: str, attribute: str) -> str:
     """Write `hang SECONDS` where the NVML double looks."""
     return _answer(node, f"hang {seconds}", function, gpu, attribute)
 
 
 def _answer(node: Node, answer: str, function: str, gpu: str, attribute: str) -> str:
-    if attribute != "-":
-        number = "0" if gpu == "-" else gpu
+    if attribute:
+        number = gpu or "0"
         _gpu(node, number)
         _set_attributes(node, number, {attribute: answer})
         return f"attribute {attribute} of GPU {number} answers {answer}"
-    name = "nvmlInit_v2" if function == "-" else function
+    name = function or "nvmlInit_v2"
     node.write(f"{_NVML}/calls/{name}", f"{answer}\n")
     _publish(node)
     return f"{name} answers {answer}"
@@ -88,7 +88,7 @@ def ecc_error(node: Node, gpu: str, count: str) -> str:
     return f"GPU {gpu} ({card['bus_address']}) counts {count} uncorrected ECC errors"
 
 
-@fault("set", "sets one NVML attribute of a GPU (tests/lab/nvml/attributes.yml)", gpu="0", attribute="", value="")
+@fault("set", "sets one NVML attribute of a GPU (tests/lab/nvml/attributes.yml)", gpu="0", attribute=None, value=None)
 def set_attribute(node: Node, gpu: str, attribute: str, value: str) -> str:
     """Write the attribute's file."""
     _gpu(node, gpu)

@@ -54,10 +54,10 @@ class _Space:
         self.put("H", EXPRESS + 0x30, link.generation)
 
 
-def endpoint(vendor: int, device: int, subsystem: tuple[int, int], class_code: int, revision: int, bars: dict[int, tuple[int, bool]], link: Link) -> bytes:
+def endpoint(*, ids: tuple[int, int], subsystem: tuple[int, int], class_code: int, revision: int, bars: dict[int, tuple[int, bool]], link: Link) -> bytes:
     """Return the space of a GPU. `bars`: index → (address, 64-bit prefetchable); an address of 0 is an unassigned region."""
     space = _Space()
-    space.identity(vendor, device, class_code, revision, header=0)
+    space.identity(*ids, class_code, revision, header=0)
     for index, (address, is_64bit) in bars.items():
         if is_64bit:
             space.put("Q", 0x10 + 4 * index, address | 0xC)
@@ -68,10 +68,12 @@ def endpoint(vendor: int, device: int, subsystem: tuple[int, int], class_code: i
     return bytes(space.bytes)
 
 
-def root_port(vendor: int, device: int, buses: tuple[int, int], memory: tuple[int, int] | None, prefetchable: tuple[int, int] | None, link: Link) -> bytes:
+def root_port(
+    *, ids: tuple[int, int], buses: tuple[int, int], memory: tuple[int, int] | None, prefetchable: tuple[int, int] | None, link: Link
+) -> bytes:
     """Return the space of a root port. `buses`: primary, secondary; the windows are (first, last) address or None when closed."""
     space = _Space()
-    space.identity(vendor, device, 0x060400, 0x04, header=1)
+    space.identity(*ids, 0x060400, 0x04, header=1)
     space.put("BBBB", 0x18, buses[0], buses[1], buses[1], 0)
     space.put("BB", 0x1C, 0xF0, 0x00)  # no I/O window: base above limit
     first, last = memory or (0xFFF00000, 0x000FFFFF)

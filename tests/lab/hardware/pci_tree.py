@@ -61,7 +61,7 @@ def _write(folder: Path, files: dict[str, str | bytes]) -> None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def _common(address: str, ids: tuple[int, int], subsystem: tuple[int, int], class_code: int, revision: int, link: Link) -> dict[str, str | bytes]:
+def _common(address: str, *, ids: tuple[int, int], subsystem: tuple[int, int], class_code: int, revision: int, link: Link) -> dict[str, str | bytes]:
     vendor, device = ids
     base, sub, interface = class_code >> 16, class_code >> 8 & 0xFF, class_code & 0xFF
     alias = f"pci:v{vendor:08X}d{device:08X}sv{subsystem[0]:08X}sd{subsystem[1]:08X}bc{base:02X}sc{sub:02X}i{interface:02X}"
@@ -87,14 +87,16 @@ def _gpu(tree: Path, gpu: dict[str, Any], firmware: dict[str, Any], allocator: _
     subsystem = (pci["subsystem_vendor"], pci["subsystem_device"])
     parent = tree / f"devices/pci{port[:7]}/{port}"
     bars = {index: (region["address"], region["wide"]) for index, region in regions.items()}
-    config = pci_config.endpoint(pci["vendor"], pci["device"], subsystem, pci["class"], pci["revision"], bars, link)
-    files = _common(address, (pci["vendor"], pci["device"]), subsystem, pci["class"], pci["revision"], link)
+    identity = {"ids": (pci["vendor"], pci["device"]), "subsystem": subsystem, "class_code": pci["class"], "revision": pci["revision"], "link": link}
+    config = pci_config.endpoint(**identity, bars=bars)
+    files = _common(address, **identity)
     states = {f"link/{name}_aspm": f"{int(bool(link.aspm_control & bit))}\n" for name, bit in (("l0s", 1), ("l1", 2)) if support & bit}
     _write(parent / address, {**files, **states, "resource": _resource(regions), "config": config, "boot_vga": "0\n"})
 
     buses = (int(port[5:7], 16), int(address[5:7], 16))
-    config = pci_config.root_port(*_ROOT_PORT, buses, _window(regions, False), _window(regions, True), port_link)
-    files = _common(port, _ROOT_PORT, (0, 0), 0x060400, 4, port_link)
+    memory, prefetchable = _window(regions, False), _window(regions, True)
+    config = pci_config.root_port(ids=_ROOT_PORT, buses=buses, memory=memory, prefetchable=prefetchable, link=port_link)
+    files = _common(port, ids=_ROOT_PORT, subsystem=(0, 0), class_code=0x060400, revision=4, link=port_link)
     _write(parent, {**files, "resource": _resource({}), "config": config, "secondary_bus_number": f"{buses[1]}\n", "subordinate_bus_number": f"{buses[1]}\n"})
 
     for folder, name in ((parent, port), (parent / address, address)):

@@ -116,7 +116,8 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
     PROC.mkdir(parents=True)
     banner = f"NVRM version: NVIDIA UNIX {flavor}  {version}  Release Build\n"
     (PROC / "version").write_text(f"{banner}GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n")
-    defaults = {"EnableMSI": "1", "ModifyDeviceFiles": "1", "DeviceFileUID": "0", "DeviceFileGID": "0", "DeviceFileMode": "438", "EnableResizableBar": "0"}
+    # ModifyDeviceFiles is off: else the toolkit covers this file in each container, whose /proc is the host kernel's and has none.
+    defaults = {"EnableMSI": "1", "ModifyDeviceFiles": "0", "DeviceFileUID": "0", "DeviceFileGID": "0", "DeviceFileMode": "438", "EnableResizableBar": "0"}
     given = {key.removeprefix("NVreg_"): value for key, value in options.items() if key.startswith("NVreg_")}
     (PROC / "params").write_text("".join(f"{key}: {value}\n" for key, value in {**defaults, **given}.items()))
     kernel.log(6, f"nvidia: loading {'out-of-tree' if is_open else 'NVIDIA'} module", banner.strip().replace("NVRM version:", "NVRM: loading"))
@@ -156,10 +157,10 @@ def _uses(process: Path) -> bool:
 
 
 def publish_state() -> None:
-    """Give containers the state of the GPUs that the module knows now."""
+    """Start the GPUs anew (pending modes hold, settings are forgotten) and give containers their state."""
     pack = Path("/usr/lib/lab/pack-nvml-state")
     if pack.exists():
-        subprocess.run([str(pack)], check=True)
+        subprocess.run([str(pack), "--load"], check=True)
 
 
 class Uvm:

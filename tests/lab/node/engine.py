@@ -23,7 +23,7 @@ SUBNET = "10.77.0.0/24"
 def client() -> docker.DockerClient:
     """Return the connection to the machine's Docker daemon."""
     try:
-        engine = docker.from_env(timeout=120)
+        engine = docker.from_env(timeout=600)
         engine.ping()
     except DockerException as error:
         raise LabError(f"no Docker daemon answers ({error}); start one: make setup") from error

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import docker
+from docker.errors import APIError
 
 from tests.lab.cache import digest, lock, progress
 from tests.lab.errors import LabError
@@ -75,5 +76,16 @@ def ensure_image(client: docker.DockerClient, release: str) -> str:
             raise LabError(f"the node image could not be built: {imported.stderr.strip() or 'see the messages of mmdebstrap above'}")
         client.images.get(f"{name}-partial").tag(REPOSITORY, tag)
         client.images.remove(f"{name}-partial")
+        _remove_older(client, release, tag)
         progress(f"node image {release}: built")
     return name
+
+
+def _remove_older(client: docker.DockerClient, release: str, tag: str) -> None:
+    for older in client.images.list(REPOSITORY):
+        for name in older.tags:
+            if name.startswith(f"{REPOSITORY}:{release}-") and name != f"{REPOSITORY}:{tag}":
+                try:
+                    client.images.remove(name)
+                except APIError:
+                    progress(f"{name}: still in use, stays")

@@ -1,22 +1,43 @@
 """The mirror: one container that serves package repositories as http://mirror.lab/ and models as registry.lab:5000 to all nodes."""
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
 from docker.errors import NotFound
 from docker.models.containers import Container
 
-from tests.lab.cache import digest, lock, progress
+from tests.lab import cache
+from tests.lab.cache import progress
 from tests.lab.errors import LabError
 from tests.lab.node.engine import LABEL, MIRROR, NETWORK, client, network
 from tests.lab.ollama import registry
 
 NAME = "mirror.lab"
 REGISTRY_NAME = "registry.lab"
-_PACKAGES, _MODELS, _REGISTRY = "/srv/mirror", "/srv/models", "/srv/registry.py"
-# Both end together: a mirror with half of its services is a fault that nobody asked for.
-_SERVE = f"""python3 {_REGISTRY} {_MODELS} --bind 0.0.0.0 --port 5000 --storage-name {NAME} & python3 -m http.server 80 --directory {_PACKAGES} & wait -n"""
+
+
+def _root() -> Path:
+    """Return the folder of links to what is served; a server follows them at each request, so that they can change under it."""
+    return cache.root() / "mirror"
+
+
+def _command() -> list[str]:
+    packages = f"python3 -m http.server 80 --directory {_root()}/packages"
+    models = f"python3 {_root()}/registry.py {_root()}/models --bind 0.0.0.0 --port 5000 --storage-name {NAME}"
+    # Both end together: a mirror with half of its services is a fault that nobody asked for.
+    return ["bash", "-c", f"{packages} & {models} & wait -n"]
+
+
+def _publish(name: str, folder: Path) -> None:
+    link = _root() / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink() or link.readlink() != folder:
+        part = link.with_name(f".{name}")
+        part.unlink(missing_ok=True)
+        part.symlink_to(folder)
+        part.replace(link)
 
 
 def find() -> Container | None:
@@ -36,21 +57,25 @@ def ensure_mirror(image: str, repository: Path, models: Path) -> None:
     """Serve this package repository and this model store, and wait until the mirror answers."""
     network()
     program = Path(registry.__file__)
-    contents = digest([str(repository), str(models), program, _SERVE])
-    with lock("mirror"):
+    recipe = cache.digest([program, *_command()])
+    copy = cache.cached("mirror-registry", [program], lambda folder: Path(shutil.copy(program, folder)).chmod(0o644))
+    with cache.lock("mirror"):
+        _publish("packages", repository)
+        _publish("models", models)
+        _publish("registry.py", copy / program.name)
         mirror = find()
-        if mirror and mirror.labels.get(f"{LABEL}.contents") != contents:
-            progress("mirror: its contents changed, starting anew")
+        if mirror and mirror.labels.get(f"{LABEL}.recipe") != recipe:
+            progress("mirror: its programs changed, starting anew")
             mirror.remove(force=True)
             mirror = None
         if mirror is None:
             mirror = client().containers.create(
                 image,
-                ["bash", "-c", _SERVE],
+                _command(),
                 name=MIRROR,
                 hostname="mirror",
-                labels={LABEL: "mirror", f"{LABEL}.contents": contents},
-                volumes=[f"{repository}:{_PACKAGES}:ro", f"{models}:{_MODELS}:ro", f"{program}:{_REGISTRY}:ro"],
+                labels={LABEL: "mirror", f"{LABEL}.recipe": recipe},
+                volumes=[f"{cache.root()}:{cache.root()}:ro"],
                 init=True,
                 restart_policy={"Name": "always"},
             )
