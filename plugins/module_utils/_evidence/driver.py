@@ -10,7 +10,6 @@ import os
 import re
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import kernel_modules
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.files import names, read_bytes, read_text
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
@@ -74,6 +73,8 @@ def information(root: str = "") -> t.Dict[str, t.Dict[str, str]]:
 
 def read(run: Run, root: str = "", timeout_seconds: float = 20, kernel: t.Optional[str] = None) -> t.Dict[str, t.Any]:
     """`driver` of the facts but for `packages`, `cuda_version` and `reader`. `kernel`: release of the running kernel."""
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import kernel_modules
+
     unavailable: t.Dict[str, str] = {}
     sources: t.Dict[str, str] = {}
     now = loaded(root)

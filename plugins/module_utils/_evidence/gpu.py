@@ -1,22 +1,28 @@
 # Copyright (c) 2026, the gpuops.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that gpu_facts returns, read once. Private to gpuops.fleet: the names may change in any release."""
+"""Everything that gpu_facts returns, read once. Private to gpuops.fleet: the names may change in any release.
+
+What only some hosts or subsets need is imported where it is needed: a target compiles every import anew at every run.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import driver, join, pci
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
+Emit = t.Callable[[t.Any], None]
 
 READERS = ("auto", "pynvml", "nvidia_smi", "none")
 SUBSETS = ("all", "pci", "driver", "devices", "host")
 NOT_GATHERED = "not gathered"
 # nvmlReturn_t after which another way to the same library can still answer: not found, function not found.
 TRY_NEXT = (12, 13)
+GRACE_SECONDS = 3
 
 
 def read_gpu(run: Run, reader: str = "auto", timeout_seconds: float = 20, gather_subset: t.Sequence[str] = ("all",), root: str = "") -> t.Dict[str, t.Any]:
@@ -64,33 +70,62 @@ def read_gpu(run: Run, reader: str = "auto", timeout_seconds: float = 20, gather
     )
 
 
-def _start(run: Run, reader: str, timeout_seconds: float, loaded: bool) -> t.Any:
+def importable() -> bool:
+    """Whether NVML's Python binding is installed for this Python."""
+    try:
+        return importlib.util.find_spec("pynvml") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+class _Asking:
+    """NVML asked in a child process, which also compiles the reader: on the way to the answer nothing of both is waited for twice."""
+
+    def __init__(self, reader: str, run: Run, timeout_seconds: float):
+        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Child
+
+        self.reader = reader
+        if reader == "pynvml":
+            self._child = Child(_pynvml, timeout_seconds)
+        else:
+            # The command has its own time-out; the child's is for an nvidia-smi that not even SIGKILL ends.
+            self._child = Child(lambda emit: _nvidia_smi(run, timeout_seconds, emit), timeout_seconds + GRACE_SECONDS)
+
+    def result(self) -> t.Dict[str, t.Any]:
+        """As `nvml_answer.answer`."""
+        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml_answer
+
+        return nvml_answer.whole(self.reader, *self._child.results())
+
+
+def _pynvml(emit: Emit) -> None:
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml
+
+    nvml.ask(emit)
+
+
+def _nvidia_smi(run: Run, timeout_seconds: float, emit: Emit) -> None:
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvidia_smi
+
+    nvidia_smi.ask(run, timeout_seconds, emit)
+
+
+def _start(run: Run, reader: str, timeout_seconds: float, loaded: bool) -> t.Optional[_Asking]:
     # Without the kernel module NVML cannot answer; asked by root it would even load the module, and facts change nothing.
     if not loaded or reader == "none":
         return None
-    if reader in ("auto", "pynvml"):
-        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml
-
-        if nvml.importable():
-            return nvml.Reading(timeout_seconds)
-        if reader == "pynvml":
-            return None
-    return _nvidia_smi(run, timeout_seconds)
+    if reader in ("auto", "pynvml") and importable():
+        return _Asking("pynvml", run, timeout_seconds)
+    return None if reader == "pynvml" else _Asking("nvidia-smi", run, timeout_seconds)
 
 
-def _nvidia_smi(run: Run, timeout_seconds: float) -> t.Any:
-    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvidia_smi
-
-    return nvidia_smi.Reading(run, timeout_seconds)
-
-
-def _finish(asking: t.Any, run: Run, reader: str, timeout_seconds: float) -> t.Dict[str, t.Any]:
+def _finish(asking: t.Optional[_Asking], run: Run, reader: str, timeout_seconds: float) -> t.Dict[str, t.Any]:
     if asking is None:
         reason = "the reader is set to none" if reader == "none" else "pynvml is not installed on the target"
         return {"reader": None, "driver_version": None, "cuda_version": None, "devices": [], "error": reason, "code": None}
     answer = asking.result()
     # A hang, or a module and a library that differ, would meet nvidia-smi as well. A binding that does not work would not.
     if reader == "auto" and answer["reader"] == "pynvml" and not answer["devices"] and (answer["code"] in TRY_NEXT or "imported" in answer["error"]):
-        second = _nvidia_smi(run, timeout_seconds).result()
+        second = _Asking("nvidia-smi", run, timeout_seconds).result()
         return answer if second["error"] and not second["devices"] else second
     return answer

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml_answer as nvml
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.board import board
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Child, Emit
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Emit
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
 
@@ -36,22 +36,6 @@ EXIT_CODES = {9: 9, 12: 12, 15: 15, 18: 18}
 
 class _NoValueError(Exception):
     """The field holds no value."""
-
-
-class Reading:
-    """nvidia-smi started in a child process, from now on; `result()` waits for it."""
-
-    def __init__(self, run: Run, timeout_seconds: float):
-        self._timeout = timeout_seconds
-        # The command has its own time-out; the child's is for an nvidia-smi that not even SIGKILL ends.
-        self._child = Child(lambda emit: ask(run, timeout_seconds, emit), timeout_seconds + 3)
-
-    def result(self) -> t.Dict[str, t.Any]:
-        """As `nvml_answer.answer`."""
-        parts, error = self._child.results()
-        if parts:
-            return parts[-1]
-        return nvml.answer(READER, error="nvidia-smi: %s" % (error or "no answer within %g s" % self._timeout))
 
 
 def ask(run: Run, timeout_seconds: float, emit: Emit) -> None:

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml_answer as nvml
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Child, Emit
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Emit
 
-READER = "pynvml"
 MIB = 1024 * 1024
 NO_VALUE = 0xFFFFFFFFFFFFFFFF
 
@@ -29,34 +27,6 @@ class _RefusedError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.code = code
-
-
-def importable() -> bool:
-    """Whether the binding is installed for this Python."""
-    try:
-        return importlib.util.find_spec("pynvml") is not None
-    except (ImportError, ValueError):
-        return False
-
-
-class Reading:
-    """NVML asked in a child process, from now on; `result()` waits for it."""
-
-    def __init__(self, timeout_seconds: float):
-        self._child = Child(ask, timeout_seconds)
-
-    def result(self) -> t.Dict[str, t.Any]:
-        """As `nvml_answer.answer`. Devices that answered before a time-out are kept."""
-        parts, error = self._child.results()
-        whole = nvml.answer(READER)
-        for part in parts:
-            if "device" in part:
-                whole["devices"].append(part["device"])
-            else:
-                whole.update(part)
-        if error and not whole["error"]:
-            whole["error"] = "NVML: %s" % error
-        return whole
 
 
 def ask(emit: Emit) -> None:

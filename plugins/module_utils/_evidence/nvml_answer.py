@@ -131,3 +131,16 @@ def answer(
         "error": error,
         "code": code,
     }
+
+
+def whole(reader: str, parts: t.Sequence[t.Dict[str, t.Any]], error: str) -> t.Dict[str, t.Any]:
+    """One `answer` from the parts that a reader emitted before it ended with `error` ("": well). Devices that answered before are kept."""
+    found = answer(reader)
+    for part in parts:
+        if "device" in part:
+            found["devices"].append(part["device"])
+        else:
+            found.update(part)
+    if error and not found["error"]:
+        found["error"] = "%s: %s" % ("NVML" if reader == "pynvml" else reader, error)
+    return found

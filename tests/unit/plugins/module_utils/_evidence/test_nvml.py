@@ -8,6 +8,7 @@ import types
 
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml, nvml_answer
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Child
 
 UUID = "GPU-7a1c0f3e-5b02-4d6a-9e11-0f24b0a0d801"
 MIB = 1 << 20
@@ -210,7 +211,7 @@ def test_a_hang_at_the_second_gpu_keeps_the_first(monkeypatch):
         return "handle"
 
     monkeypatch.setitem(sys.modules, "pynvml", p40(nvmlDeviceGetCount=lambda: 2, nvmlDeviceGetHandleByIndex=handle))
-    answer = nvml.Reading(0.5).result()
+    answer = nvml_answer.whole("pynvml", *Child(nvml.ask, 0.5).results())
     assert [one["index"] for one in answer["devices"]] == [0] and answer["error"] == "NVML: no answer within 0.5 s" and answer["cuda_version"] == "13.0"
 
 
