@@ -33,15 +33,16 @@ CONTINUED: t.Tuple[str, ...] = (
     r"NVRM: API mismatch",
 )
 
-# Kind, pattern, source. The first pattern that matches decides. Groups: `address` the bus address, `code` the Xid or the status, `bar`
-# the BAR, `driver` who speaks.
+# Kind, pattern, source. The first pattern that matches decides. Groups: `address` the bus address, `code` the Xid, the status or the model,
+# `bar` the number of the BAR (an expansion ROM is BAR 6 and not needed), `driver` who speaks.
 #   bar_resize       a driver tried to make a BAR larger and put it back: information
 #   bar_unassigned   the kernel found no addresses for a BAR of a device
 #   bar_assigned     the kernel found some after all: takes bar_unassigned back
 #   bar_invalid      the driver refuses the BAR that it got
 #   bridge_window    the kernel found no addresses for the window of a bridge
 #   prefetch_window  the bridge above the GPU has no window for its BAR
-#   sriov_mmio       no addresses for virtual functions
+#   sriov_mmio       virtual functions were asked for, and there are no addresses for them
+#   vf_bar_unassigned   the kernel found no addresses for them at boot; nobody may need them
 #   aspm_firmware    the firmware tables ask the kernel to leave ASPM alone: no statement about ASPM being on
 #   xid, lost, power_cable, rm_init_failed, legacy_branch, open_unsupported, unsupported, api_mismatch, nouveau_conflict   from the driver
 MESSAGES: t.Tuple[t.Tuple[str, str, str], ...] = (
@@ -50,7 +51,7 @@ MESSAGES: t.Tuple[t.Tuple[str, str, str], ...] = (
     ("lost", r"NVRM: GPU (?:at )?(?:PCI:)?" + _ADDRESS + r": GPU has fallen off the bus", NVRM_INIT),
     ("power_cable", r"NVRM: GPU " + _ADDRESS + r": GPU does not have the necessary power cables connected", NVRM_INIT),
     ("rm_init_failed", r"NVRM: GPU " + _ADDRESS + r": RmInitAdapter failed! \((?P<code>0x[0-9a-fA-F]+:0x[0-9a-fA-F]+)", NVRM_INIT),
-    ("bar_invalid", r"NVRM: (?P<bar>BAR\d) is \d+M @ 0x[0-9a-fA-F]+ \(PCI:" + _ADDRESS + r"\)", NVRM),
+    ("bar_invalid", r"NVRM: .*?BAR(?P<bar>\d) is \d+M @ 0x[0-9a-fA-F]+ \(PCI:" + _ADDRESS + r"\)", NVRM),
     ("prefetch_window", r"NVRM: This is a 64-bit BAR mapped above 4GB .* (?:prefetchable memory window)", NVRM),
     ("open_unsupported", r"NVRM: The NVIDIA GPU " + _ADDRESS + r".*not supported by open", NVRM),
     ("legacy_branch", r"NVRM: The NVIDIA (?P<code>.*) GPU installed in this system is.*Legacy drivers", NVRM),
@@ -60,12 +61,16 @@ MESSAGES: t.Tuple[t.Tuple[str, str, str], ...] = (
     ("bar_resize", r"nvidia " + _ADDRESS + r": BAR \d+.*" + _NO_PLACE, KERNEL),
     ("bar_resize", r"NVRM: No address space to allocate resized BAR1", NVRM),
     ("sriov_mmio", _DEVICE + r"not enough MMIO resources for SR-IOV", "Linux, drivers/pci/iov.c"),
-    ("sriov_mmio", _DEVICE + r"VF BAR \d+.*" + _NO_PLACE, KERNEL),
+    ("vf_bar_unassigned", _DEVICE + r"VF BAR \d+.*" + _NO_PLACE, KERNEL),
+    ("vf_bar_unassigned", _DEVICE + r"BAR (?:[7-9]|1[0-2]): " + _NO_PLACE + r" \[mem", KERNEL),
     ("bridge_window", _DEVICE + r"bridge window \[mem .*" + _NO_PLACE, KERNEL),
     ("bridge_window", _DEVICE + r"BAR 1[45]: " + _NO_PLACE + r" \[mem", KERNEL),
-    ("bar_unassigned", _DEVICE + r"BAR (?P<bar>[0-6]): " + _NO_PLACE + r" \[mem", KERNEL),
-    ("bar_unassigned", _DEVICE + r"BAR (?P<bar>[0-6]) \[mem .*\]: " + _NO_PLACE, KERNEL),
-    ("bar_assigned", _DEVICE + r"BAR (?P<bar>[0-6]) \[mem 0x.*\]: assigned", KERNEL),
-    ("bar_assigned", _DEVICE + r"BAR (?P<bar>[0-6]): assigned \[mem 0x", KERNEL),
+    ("bar_unassigned", _DEVICE + r"BAR (?P<bar>[0-5]): " + _NO_PLACE + r" \[mem", KERNEL),
+    ("bar_unassigned", _DEVICE + r"BAR (?P<bar>[0-5]) \[mem .*\]: " + _NO_PLACE, KERNEL),
+    ("bar_assigned", _DEVICE + r"BAR (?P<bar>[0-5]) \[mem 0x.*\]: assigned", KERNEL),
+    ("bar_assigned", _DEVICE + r"BAR (?P<bar>[0-5]): assigned \[mem 0x", KERNEL),
     ("aspm_firmware", r"FADT indicates ASPM is unsupported", "Linux, drivers/pci/pci-acpi.c"),
 )  # fmt: skip
+
+# A kind that only follows from another one about the same GPU: what it follows from.
+CONSEQUENCES: t.Dict[str, t.Tuple[str, ...]] = {"rm_init_failed": ("bar_invalid", "bar_unassigned", "power_cable", "lost")}

@@ -25,7 +25,7 @@ BUCKETS: t.Dict[str, t.Tuple[str, str]] = {
     "IGNORE": (INFORMATION, "Nothing to do about it alone; report it when it keeps coming"),
     "WORKFLOW_XID_45": (INFORMATION, "Follow the other Xid of the same time; alone, restart the fabric manager where there is one"),
     "RESET_GPU": (GPU, "Stop the programs on the GPU and reset it (nvidia-smi --gpu-reset, or reboot); report it to the vendor when it comes back"),
-    "WORKFLOW_XID_48": (GPU, "Stop the programs on the GPU and reset it; with Xid 63 or 64 beside it drain the host first; replace the card when it comes back"),
+    "WORKFLOW_XID_48": (GPU, "Stop the programs on the GPU and reset it; with Xid 63 or 64 beside it drain the host first; replace a card that repeats it"),
     "WORKFLOW_NVLINK_ERR": (GPU, "Reset the GPU, check the seating of the NVLink bridge or board; report it to the vendor when it comes back"),
     "WORKFLOW_NVLINK5_ERR": (GPU, "Decode the message with NVIDIA's table for Xid 144 to 150; until then reset the GPU and its fabric"),
     "RESTART_BM": (MACHINE, "Power the server off and on; when it comes back reseat the card, check its power and cooling, and replace it"),
