@@ -22,11 +22,43 @@ MODELS = {
 }
 
 
+# Links of a healthy board.
+NVLINKS = {"a100": 12, "h100": 18, "b200": 18, "b300": 18}
+
+
+def health(architecture, driven, model):
+    """The part of a device that tells how it is: an idle card without a fault, or nothing without a driver."""
+    if not driven:
+        return {"virtualization_mode": None, "persistence_mode": None, "event_reasons": None, "nvlinks": None, "inforom_valid": None}
+    old = architecture in ("kepler", "maxwell", "pascal", "volta", "turing")
+    counts = dict.fromkeys(("volatile_corrected", "volatile_uncorrected", "aggregate_corrected", "aggregate_uncorrected"), 0)
+    return {
+        "virtualization_mode": "none",
+        "inforom_version": "G610.0200.00.03",
+        "inforom_valid": True,
+        "persistence_mode": True,
+        "compute_mode": "default",
+        "mig_mode": {"current": None, "pending": None},
+        "memory": {"total_mib": 23040, "reserved_mib": 0, "used_mib": 0},
+        "temperature": {"gpu_celsius": 28, "slowdown_celsius": 92, "shutdown_celsius": 95, "gpu_max_celsius": None, "memory_celsius": None},
+        "clocks": {"graphics_mhz": 544, "sm_mhz": 544, "memory_mhz": 405, "max_graphics_mhz": 1531, "max_memory_mhz": 3615},
+        "utilization": {"gpu_percent": 0, "memory_percent": 0},
+        "event_reasons": ["gpu_idle"],
+        "ecc": {"mode_current": True, "mode_pending": True, **counts},
+        "retired_pages": {"single_bit": 0, "double_bit": 0, "pending": False} if old else dict.fromkeys(("single_bit", "double_bit", "pending")),
+        "remapped_rows": dict.fromkeys(("correctable", "uncorrectable", "pending", "failure"))
+        if old
+        else {"correctable": 0, "uncorrectable": 0, "pending": False, "failure": False},
+        "nvlinks": [{"link": link, "active": True} for link in range(NVLINKS.get(model, 0))],
+    }
+
+
 def device(model="p40", number=0, state="ok", **change):
     """One device of the facts. Keyword arguments with dots as double underscores: `bar1__address=None`."""
     device_id, subsystem, name, architecture, capability, watts, bar1_mib = MODELS[model]
     driven = state == "ok"
     bus_address = "0000:%02x:00.0" % (0x3B + number)
+    bar1 = 0x39F000000000 + number * 0x1000000000
     found = {
         "index": number if driven else None,
         "uuid": "GPU-00000000-0000-0000-0000-%012d" % number if driven else None,
@@ -35,15 +67,27 @@ def device(model="p40", number=0, state="ok", **change):
         "state": state,
         "pci": {
             "vendor_id": "10de", "device_id": device_id, "subsystem_vendor_id": "10de", "subsystem_device_id": subsystem,
-            "class_code": "030200", "kernel_driver": "nvidia" if state != "no_driver" else None, "numa_node": 0,
+            "class_code": "030200", "kernel_driver": "nvidia" if state != "no_driver" else None, "numa_node": 0, "cpu_affinity": "0-15",
+            "iommu_group": None, "iommu_group_peers": [], "aer": {"correctable": 0, "nonfatal": 0, "fatal": 0},
+            "sriov": {"total_vfs": None, "num_vfs": None}, "resizable_bar_sizes_mib": [],
         },
         "architecture": architecture,
         "compute_capability": capability,
         "vbios_version": "86.02.23.00.01" if driven else None,
-        "bar1": {"address": "0x%x" % (0x39F000000000 + number * 0x1000000000), "size_mib": bar1_mib, "total_mib": bar1_mib if driven else None, "used_mib": 2},
+        "bar1": {"address": "0x%x" % bar1, "size_mib": bar1_mib, "total_mib": bar1_mib if driven else None, "used_mib": 2},
         "power": dict.fromkeys(("enforced_limit_watts", "default_limit_watts", "max_limit_watts"), watts if driven else None),
         "processes": [] if driven else None,
-        "unavailable": {},
+        "pcie": {
+            "generation_current": 3, "generation_max": 3, "generation_gpu_max": 3 if driven else None, "width_current": 16, "width_max": 16,
+            "replay_count": 0 if driven else None, "aspm": "disabled",
+            "upstream": {
+                "bus_address": "0000:%02x:00.0" % (0x3A - number), "generation_current": 3, "generation_max": 3, "width_current": 16, "width_max": 16,
+                "aspm": "disabled", "acs_source_validation": False,
+                "prefetchable_window": {"start": "0x%x" % bar1, "end": "0x%x" % (bar1 + 0xFFFFFFFFF)},
+            },
+        },
+        **health(architecture, driven, model),
+        "unavailable": {"nvlinks": "not supported"} if driven and model not in NVLINKS else {},
         "sources": {"pci": "sysfs:/sys/bus/pci/devices/" + bus_address, **({"nvml": "pynvml"} if driven else {})},
     }  # fmt: skip
     for key, value in change.items():
@@ -67,10 +111,14 @@ def facts(*devices, loaded="580.95.05", library="same", disk="same", flavor="pro
         "devices": listed,
         "driver": {
             "loaded_version": loaded, "library_version": library, "flavor": flavor if loaded or disk else None, "module_versions": modules,
+            "module_flavors": dict.fromkeys(modules, flavor), "module_signers": dict.fromkeys(modules), "dkms": [],
             "nouveau_loaded": host.pop("nouveau", False), "packages": {}, "reader": "pynvml" if loaded else None,
             "unavailable": {} if loaded else {"loaded_version": "the nvidia kernel module is not loaded"}, "sources": {},
         },
         "host": {
-            "kernel_release": kernel, "virtualization": "none", "secure_boot": False, "system_vendor": "Dell Inc.", "unavailable": {}, "sources": {}, **host,
+            "kernel_release": kernel, "kernel_command_line": "BOOT_IMAGE=/vmlinuz root=/dev/sda2 ro", "boot_kernel_release": kernel,
+            "virtualization": "none", "secure_boot": False, "system_vendor": "Dell Inc.", "iommu_group_count": 0, "aspm_policy": "default",
+            "topology": {}, "nvswitches": [], "fabric_manager": {"version": None, "active": False}, "kernel_events": [], "power": None, "power_sources": [],
+            "unavailable": {}, "sources": {}, **host,
         },
     }  # fmt: skip
