@@ -1,125 +1,62 @@
 # Copyright (c) 2026, the gpuops.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Are all GPUs there, does the driver see them, are they alike. Private to gpuops.fleet: the names may change in any release."""
+"""Are the GPUs of a host well: all health checks, in their order. Private to gpuops.fleet: the names may change in any release."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, PolicyError, evidence
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, Check, PolicyError
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import health_events, health_links, health_memory, health_presence, health_state
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.health_device import Limits, aside, skipped
 
-PCI_SOURCE = "sysfs:/sys/bus/pci/devices"
-GATHER = "Gather facts with gpuops.fleet.gpu_facts on the host itself and pass all of them."
+Judge = t.Callable[[t.Dict[str, t.Any], str, Limits], Check]
+
+# What is asked of each GPU that answers: check id, whether it is about the board (which a vGPU does not own), what is wanted, judge.
+QUESTIONS: t.Tuple[t.Tuple[str, bool, str, Judge], ...] = (
+    ("gpu.ecc_mode", True, "the pending ECC mode is the current one", health_memory.ecc_mode),
+    ("gpu.ecc_errors", True, "no uncorrected ECC error since the driver was loaded", health_memory.ecc_errors),
+    ("gpu.retired_pages", True, "few retired pages and none pending", health_memory.retired_pages),
+    ("gpu.remapped_rows", True, "no row remapping pending or failed", health_memory.remapped_rows),
+    ("gpu.throttling", True, "no slowdown by hardware, heat or power brake", health_state.throttling),
+    ("gpu.temperature", True, "below the temperature at which the GPU slows down", health_state.temperature),
+    ("gpu.pcie_replay", True, "no PCIe replays, or not more than the limit set", health_links.pcie_replay),
+    ("gpu.persistence", False, "persistence mode is on", health_state.persistence),
+    ("gpu.nvlink", True, "all NVLink links of the board are active", health_links.nvlink),
+    ("gpu.inforom", True, "the InfoROM is valid", health_state.inforom),
+)
 
 
-def check(facts: t.Any, expected_count: t.Optional[int] = None) -> t.List[Check]:
-    """`gpu.count`, `gpu.visible` for each GPU, and `gpu.uniform` for each model. `expected_count` None: at least one."""
+def check(facts: t.Any, expected_count: t.Optional[int] = None, limits: t.Optional[Limits] = None) -> t.List[Check]:
+    """`gpu.count`, `gpu.uniform` for each model, `gpu.fabric_manager`, and the rest for each GPU. `expected_count` None: at least one."""
     if expected_count is not None and expected_count < 0:
         raise PolicyError("expected_count is %d: it must be 0 or more" % expected_count, option="expected_count")
-    checks = [count_check(facts, expected_count)]
-    checks.extend(visible_check(device) for device in known.devices(facts))
-    checks.extend(uniform_checks(facts))
+    limits = limits or Limits()
+    events = health_events.events(facts, limits.xid_window_seconds)
+    checks = [health_presence.count_check(facts, expected_count)]
+    lost = [health_events.lost_check(device, events) for device in known.devices(facts)]
+    checks.extend(health_presence.visible_check(device, one.status == FAIL) for device, one in zip(known.devices(facts), lost))
+    checks.extend(lost)
+    checks.extend(health_events.lost_strangers(facts, events or ()))
+    checks.extend(health_presence.uniform_checks(facts))
+    for name, board, wanted, judge in QUESTIONS:
+        for device in known.devices(facts):
+            reason = aside(device, board)
+            checks.append(skipped(name, device, wanted, reason) if reason else judge(device, wanted, limits))
+    checks.extend(xid_checks(facts, events, limits, checks))
+    if known.devices(facts):
+        checks.append(health_links.fabric_manager(facts))
     return checks
 
 
-def count_check(facts: t.Any, expected: t.Optional[int]) -> Check:
-    """`gpu.count`: GPUs on the PCI bus against the expected number."""
-    wanted = "at least 1 GPU" if expected is None else known.gpus(expected)
-    found = known.count(facts)
-    where = known.source(facts, "pci", PCI_SOURCE)
-    if found is None:
-        return Check(
-            "gpu.count", known.HOST, UNKNOWN, "the number of GPUs on the PCI bus is not known", wanted, [evidence(where, None)],
-            "Read the PCI bus as root and outside a container; %s" % GATHER,
-        )
-    seen = [evidence(where, "%s%s" % (known.gpus(found), "".join(", %s %s" % (known.subject(one), known.model(one)) for one in known.devices(facts))))]
-    if found == 0 and expected != 0:
-        return Check(
-            "gpu.count", known.HOST, FAIL, "no NVIDIA GPU on the PCI bus", wanted, seen,
-            "Check seating, riser and auxiliary power of the card and that its slot is enabled in firmware setup; in a virtual machine, pass the GPU through.",
-        )
-    if expected is not None and found != expected:
-        remedy = (
-            "Compare the listed bus addresses with the slots that hold cards; reseat the missing one, check its auxiliary power and its slot in firmware setup."
-            if found < expected
-            else "Correct the expected number, or take out the card that does not belong there."
-        )
-        return Check("gpu.count", known.HOST, FAIL, "%s on the PCI bus" % known.gpus(found), wanted, seen, remedy)
-    return Check("gpu.count", known.HOST, PASS, "%s on the PCI bus" % known.gpus(found), wanted, seen)
-
-
-def visible_check(device: t.Dict[str, t.Any]) -> Check:
-    """`gpu.visible`: a GPU on the PCI bus is known to the driver and answers."""
-    who, what = known.subject(device), known.model(device)
-    wanted = "the driver sees the GPU"
-    where = known.source(device, "nvml", "NVML")
-    state = device.get("state")
-    bound = known.text(known.get(device, "pci", "kernel_driver"))
-    if state == "ok":
-        uuid = known.text(device.get("uuid"))
-        if uuid is None:
-            return Check("gpu.visible", who, UNKNOWN, "%s is listed as healthy, but without a UUID" % what, wanted, [evidence(where, None)], GATHER)
-        return Check("gpu.visible", who, PASS, "the driver sees %s" % what, wanted, [evidence(where, uuid)])
-    if state == "lost":
-        return Check(
-            "gpu.visible", who, FAIL, "GPU is lost: %s no longer answers the driver" % what, wanted, [evidence(where, "GPU is lost")],
-            "Read the Xid events (journalctl -k -b | grep -e Xid -e NVRM), then power the server off and on; "
-            "if it comes back, reseat the card, check its auxiliary power and cooling, and replace it when the fault follows the card.",
-        )
-    if state == "not_visible":
-        seen = [evidence(known.source(device, "pci", PCI_SOURCE), "kernel driver %s" % (bound or "none")), evidence(where, "not listed")]
-        return Check("gpu.visible", who, FAIL, "%s is on the PCI bus, but the driver does not see it" % what, wanted, seen, _not_visible_remedy(bound))
-    if state == "no_driver":
-        summary = "no driver loaded" if bound != "nouveau" else "no driver loaded: nouveau is bound to the GPU"
-        return Check("gpu.visible", who, SKIPPED, summary, wanted, [evidence(known.source(device, "pci", PCI_SOURCE), "kernel driver %s" % (bound or "none"))])
-    return Check("gpu.visible", who, UNKNOWN, "whether the driver sees %s is not known" % what, wanted, [evidence(where, None)], GATHER)
-
-
-def _not_visible_remedy(bound: t.Optional[str]) -> str:
-    if bound == "vfio-pci":
-        return "The GPU is reserved for a virtual machine (vfio-pci): take its ids out of the vfio-pci options, or do not count it on this host."
-    if bound == "nouveau":
-        return "Blacklist nouveau, rebuild the initramfs and reboot."
-    return (
-        "Read what the driver says about this bus address (journalctl -k -b | grep NVRM): it names an unsupported branch or flavour, "
-        "a BAR without an address (Above 4G Decoding) or missing auxiliary power."
-    )
-
-
-def uniform_checks(facts: t.Any) -> t.List[Check]:
-    """`gpu.uniform`: all GPUs of one model run the same VBIOS. Different models on one host are named, and are no fault."""
-    models: t.Dict[str, t.List[t.Dict[str, t.Any]]] = {}
-    for device in known.devices(facts):
-        models.setdefault(known.model(device), []).append(device)
-    checks = [_uniform_check(name, models[name]) for name in sorted(models)]
-    if len(models) > 1:
-        listed = ", ".join("%d x %s" % (len(models[name]), name) for name in sorted(models))
-        checks.append(Check("gpu.uniform", known.HOST, SKIPPED, "%d models on this host, each compared with its own kind: %s" % (len(models), listed)))
+def xid_checks(facts: t.Any, events: t.Optional[t.Sequence[health_events.Event]], limits: Limits, others: t.Sequence[Check]) -> t.List[Check]:
+    """`gpu.xid` for each GPU, and for each address that only the kernel log names. `others`: the checks made before."""
+    subjects = [known.subject(device) for device in known.devices(facts)]
+    subjects.extend(one for one in health_events.strangers(facts, events or (), "xid") if one not in subjects)
+    checks = []
+    for who in subjects:
+        failed = {one.id for one in others if one.subject == who and one.status == FAIL}
+        checks.append(health_events.xid_check(facts, who, events, limits, failed))
     return checks
-
-
-def _uniform_check(name: str, group: t.List[t.Dict[str, t.Any]]) -> Check:
-    wanted = "one VBIOS version on all GPUs of a model"
-    versions = [known.text(device.get("vbios_version")) for device in group]
-    seen = [
-        evidence("%s of %s" % (known.source(device, "nvml", "NVML vbios_version"), known.subject(device)), version)
-        for device, version in zip(group, versions)
-    ]
-    found = sorted({version for version in versions if version is not None})
-    if len(group) == 1:
-        return Check("gpu.uniform", name, SKIPPED, "the only GPU of its model", wanted, seen)
-    if len(found) > 1:
-        return Check(
-            "gpu.uniform", name, WARN, "VBIOS differs: %s" % ", ".join(found), wanted, seen,
-            "Bring the cards to one VBIOS with the server vendor's firmware package, or replace the odd one; never flash another vendor's image.",
-        )
-    if not found and all(device.get("state") == "no_driver" for device in group):
-        return Check("gpu.uniform", name, SKIPPED, "no driver loaded: the VBIOS version cannot be read yet", wanted, seen)
-    if None in versions:
-        return Check(
-            "gpu.uniform", name, UNKNOWN, "the VBIOS version of %d of %s is not known" % (versions.count(None), known.gpus(len(group))), wanted, seen,
-            "Bring all GPUs of this model under the driver, then check again.",
-        )
-    return Check("gpu.uniform", name, PASS, "%s with VBIOS %s" % (known.gpus(len(group)), found[0]), wanted, seen)

@@ -5,24 +5,31 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gpuops.fleet.plugins.filter import check_lines, check_table
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import firmware, health
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import firmware, health_events, health_presence
 
 from tests.unit.facts_samples import device, facts
 
 GIVEN = facts(device(), device(number=1, state="lost", bar1__address="0x0"))
-CHECKS = [check.to_dict() for check in health.check(GIVEN, 2) + firmware.check(GIVEN)]
+MADE = [
+    health_presence.count_check(GIVEN, 2),
+    health_presence.visible_check(GIVEN["devices"][0]),
+    health_events.lost_check(GIVEN["devices"][1], []),
+    *health_presence.uniform_checks(GIVEN),
+    *(check for check in firmware.check(GIVEN) if check.id == "firmware.above_4g"),
+]
+CHECKS = [check.to_dict() for check in MADE]
 
 
 def test_lines_are_those_of_the_checks():
-    assert check_lines.FilterModule().filters()["check_lines"](CHECKS) == [check.line() for check in health.check(GIVEN, 2) + firmware.check(GIVEN)]
+    assert check_lines.FilterModule().filters()["check_lines"](CHECKS) == [check.line() for check in MADE]
 
 
 TABLE = """
-fail     gpu.visible        0000:3c:00.0  GPU is lost: Tesla P40 no longer answers the driver
-                                          -> Read the Xid events (journalctl -k -b | grep -e Xid -e NVRM), then power
-                                             the server off and on; if it comes back, reseat the card, check its
-                                             auxiliary power and cooling, and replace it when the fault follows the
-                                             card.
+fail     gpu.lost           0000:3c:00.0  GPU is lost: Tesla P40 has fallen off the bus
+                                          -> Read what came before it in the kernel log (journalctl -k -b | grep -e Xid
+                                             -e NVRM), then power the server off and on; if it comes back, reseat the
+                                             card, check its auxiliary power and cooling, and replace it when the fault
+                                             follows the card.
 fail     firmware.above_4g  0000:3c:00.0  BAR1 (32 GiB) is not assigned: Above 4G Decoding is off, or its window is too
                                           small
                                           -> Set "Memory Mapped I/O above 4GB" (BIOS attribute MmioAbove4Gb) to Enabled

@@ -12,9 +12,12 @@ from tests.unit.module_runner import run
 
 GOOD = facts("p40", "p40")
 LOST = facts(device(), device(number=1, state="lost", bar1__address="0x0"))
+HEALTH = ["ecc_mode", "ecc_errors", "retired_pages", "remapped_rows", "throttling", "temperature", "pcie_replay", "persistence", "nvlink", "inforom", "xid"]
+HEALTH_IDS = ["gpu.count", *["gpu.visible"] * 2, *["gpu.lost"] * 2, "gpu.uniform", *("gpu.%s" % name for name in HEALTH for _gpu in GOOD["devices"])]
+FIRMWARE_IDS = ["firmware.above_4g", "firmware.resizable_bar", "firmware.aspm", "pcie.width", "pcie.speed", "pcie.acs"]
 CHECK_MODULES = {
-    "gpu_health_check": ({}, ["gpu.count", "gpu.visible", "gpu.visible", "gpu.uniform"]),
-    "firmware_check": ({}, ["firmware.above_4g", "firmware.above_4g"]),
+    "gpu_health_check": ({}, [*HEALTH_IDS, "gpu.fabric_manager"]),
+    "firmware_check": ({}, FIRMWARE_IDS * 2),
     "power_check": ({"supply_watts": 1000}, ["power.budget"]),
     "nvidia_driver_check": ({}, ["driver.loaded", "driver.consistent", "driver.gpus"]),
 }
@@ -27,7 +30,8 @@ def test_good_facts_end_well_and_change_nothing(capsys, name, check_mode):
     result = run(capsys, name, check_mode=check_mode, facts=GOOD, **params)
     assert (result["failed"], result["changed"], result["status"]) == (False, False, "pass")
     assert [check["id"] for check in result["checks"]] == ids
-    assert result["msg"] == "%d pass" % len(ids)
+    skipped = sum(check["status"] == "skipped" for check in result["checks"])
+    assert result["msg"] == "%d pass" % (len(ids) - skipped) + (", %d skipped" % skipped if skipped else "")
 
 
 @pytest.mark.parametrize("name", CHECK_MODULES)
@@ -52,9 +56,9 @@ def test_the_whole_ansible_facts_will_do_too(capsys):
 
 def test_a_failure_is_one_line_a_failing_check_and_keeps_all_checks(capsys):
     result = run(capsys, "gpu_health_check", facts=LOST, expected_count=3)
-    assert result["failed"] and result["status"] == "fail" and len(result["checks"]) == 4
+    assert result["failed"] and result["status"] == "fail" and len(result["checks"]) == len(HEALTH_IDS) + 1
     lines = result["msg"].split("\n")
-    assert [line.split(": ")[0] for line in lines] == ["gpu.count host", "gpu.visible 0000:3c:00.0"]
+    assert [line.split(": ")[0] for line in lines] == ["gpu.count host", "gpu.lost 0000:3c:00.0"]
     assert all(". Remedy: " in line for line in lines)
 
 
@@ -82,8 +86,11 @@ def test_the_power_budget_is_returned_in_figures(capsys):
     "name, params, line",
     [
         ("gpu_health_check", {"expected_count": -1}, "expected_count is -1: it must be 0 or more"),
+        ("gpu_health_check", {"retired_pages_fail": 5}, "retired_pages_warn is 15: it must not be more than retired_pages_fail (5)"),
         ("power_check", {"supply_watts": -5}, "supply_watts is -5.0: it must be greater than 0"),
         ("power_check", {"redundant_supplies": 1}, "redundant_supplies is 1: it must be 0 or more and less than supply_count (1)"),
+        ("firmware_check", {"bmc_settings": {"Sriov": "Enabled"}},
+         "bmc_settings: Sriov has no value; pass what was read from the BMC, attribute name to {value, pending, canonical}"),
         ("nvidia_driver_check", {"expected_version": "new"}, "expected_version is new: it must be a version or branch such as 580.95.05 or 580"),
         ("nvidia_driver_plan", {"version": "580"}, "version is 580: it must be a driver version such as 580.95.05"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import health
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import health, health_events, health_presence
 
 from tests.unit.facts_samples import device, facts
 
@@ -43,7 +43,7 @@ def test_a_negative_expectation_is_one_clear_line():
     "one, status, words",
     [
         (device(), "pass", "the driver sees Tesla P40"),
-        (device(state="lost"), "fail", "GPU is lost: Tesla P40 no longer answers the driver"),
+        (device(state="lost"), "skipped", "the GPU is lost: gpu.lost tells more"),
         (device(state="not_visible"), "fail", "Tesla P40 is on the PCI bus, but the driver does not see it"),
         (device(state="no_driver"), "skipped", "no driver loaded"),
         (device(state="no_driver", pci__kernel_driver="nouveau"), "skipped", "no driver loaded: nouveau is bound to the GPU"),
@@ -61,12 +61,12 @@ def test_visible(one, status, words):
     [("vfio-pci", "reserved for a virtual machine"), ("nouveau", "Blacklist nouveau"), ("nvidia", "journalctl"), (None, "NVRM")],
 )
 def test_the_remedy_for_an_invisible_gpu_depends_on_who_holds_it(bound, words):
-    check = health.visible_check(device(state="not_visible", pci__kernel_driver=bound))
+    check = health_presence.visible_check(device(state="not_visible", pci__kernel_driver=bound))
     assert words in check.remedy
 
 
 def test_the_remedy_for_a_lost_gpu_names_xid_power_and_seat():
-    remedy = health.visible_check(device(state="lost")).remedy
+    remedy = health_events.lost_check(device(state="lost"), []).remedy
     assert all(word in remedy for word in ("Xid", "power", "reseat"))
 
 
@@ -94,6 +94,6 @@ def test_uniform(devices, found):
 
 
 def test_a_differing_vbios_names_both_versions_and_both_cards():
-    check = health.uniform_checks(facts(device(number=0, **OLD), device(number=1, **NEW)))[0]
+    check = health_presence.uniform_checks(facts(device(number=0, **OLD), device(number=1, **NEW)))[0]
     assert check.summary == "VBIOS differs: 86.02.23.00.01, 86.02.31.00.01"
     assert [item["source"] for item in check.evidence] == ["pynvml of 0000:3b:00.0", "pynvml of 0000:3c:00.0"]
