@@ -18,7 +18,8 @@ MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 FILTERS = sorted((ROOT / "plugins" / "filter").glob("*.py"))
 ROLES = sorted(path.parent.parent for path in (ROOT / "roles").glob("*/tasks/main.yml"))
 KEYWORDS = set(Task.fattributes) | set(Block.fattributes) | set(Play.fattributes) | {"hosts", "include_role", "import_role"}
-NAME = r"(gpu|firmware|power|driver|container|ollama)\.[a-z][a-z0-9_]*"
+# Facts of a device lie below `pcie.` as well.
+NAME = r"(gpu|firmware|power|driver|container|ollama)\.[a-z][a-z0-9_]*|pcie\.(width|speed|acs)"
 
 
 def constants(path):

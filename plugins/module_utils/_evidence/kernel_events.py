@@ -130,7 +130,7 @@ def _near(one: Event, other: Event) -> bool:
 
 def _causes(events: t.List[Event]) -> t.List[Event]:
     """`events` without those that another one about the same GPU explains."""
-    kept = []
+    kept: t.List[Event] = []
     for event in events:
         others = [one for one in events if one["bus_address"] == event["bus_address"] and one is not event]
         lost_twice = event["kind"] == "lost" and any((one["kind"], one["code"]) == ("xid", 79) and _near(one, event) for one in others)
@@ -141,7 +141,7 @@ def _causes(events: t.List[Event]) -> t.List[Event]:
 
 def _newest(events: t.List[Event]) -> t.List[Event]:
     seen: t.Dict[t.Any, int] = {}
-    kept = []
+    kept: t.List[Event] = []
     for event in reversed(events):
         seen[_about(event)] = seen.get(_about(event), 0) + 1
         if seen[_about(event)] <= LIMIT_PER_FAULT and len(kept) < LIMIT:

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.architectures import ARCHITECTURES
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.boards import BOARDS, FIELDS, FIRST_BRANCHES, FLAVORS
+
+
+def row(pci: t.Any) -> t.Optional[t.Dict[str, t.Any]]:
+    """What the catalogue of boards itself says (keys: `boards.FIELDS`) of the ids in `pci`, as `board` takes them, or None."""
+    if not isinstance(pci, dict):
+        return None
+    device = str(pci.get("device_id") or "").lower()
+    full = "%s:%s:%s" % (device, str(pci.get("subsystem_vendor_id") or "").lower(), str(pci.get("subsystem_device_id") or "").lower())
+    found = BOARDS.get(full) or BOARDS.get(device)
+    return dict(zip(FIELDS, found)) if found else None
 
 
 def board(pci: t.Dict[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
@@ -17,12 +26,13 @@ def board(pci: t.Dict[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
     Keys of the answer: `name`, `architecture`, `compute_capability`, `memory_mib`, `board_power_watts`, `native_bar1_mib`, `nvlink_max`,
     `first_branch` and `last_branch` (driver branches, None: no limit known), `flavors` (of the kernel module, preferred one first).
     """
+    # Only who plans drivers needs to know the architectures.
+    from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.architectures import ARCHITECTURES
+
     device = str(pci.get("device_id") or "").lower()
-    full = "%s:%s:%s" % (device, str(pci.get("subsystem_vendor_id") or "").lower(), str(pci.get("subsystem_device_id") or "").lower())
-    row = BOARDS.get(full) or BOARDS.get(device)
-    if row is None:
+    found = row(pci)
+    if found is None:
         return None
-    found = dict(zip(FIELDS, row))
     architecture = ARCHITECTURES[found["architecture"]]
     first = architecture["first_branches"].get(found["compute_capability"], architecture["first_branch"])
     found["first_branch"] = FIRST_BRANCHES.get(device, first)
