@@ -14,7 +14,7 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.firmware_ab
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.firmware_common import DISABLED, PASSTHROUGH, Policy, remedy
 
 NAME = "firmware.bmc_setting"
-ON = re.compile(r"(enabled?|on|true|yes|1|l0s.*|l1.*|aspml1enabled|\d+ ?[gt]b)\Z", re.IGNORECASE)
+ON = re.compile(r"(enabled?|on|true|yes|1|l0s.*|l1.*|aspml1enabled)\Z", re.IGNORECASE)
 OFF = re.compile(r"(disabled?|off|false|no|none|0)\Z", re.IGNORECASE)
 CHECKS = {"above_4g": "firmware.above_4g", "aspm": "firmware.aspm", "sriov": "firmware.sriov", "resizable_bar": "firmware.resizable_bar"}
 READ = "Read the BIOS attributes of the server's BMC (Redfish Systems, Bios) and pass what it names."

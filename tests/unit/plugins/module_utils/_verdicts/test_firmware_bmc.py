@@ -46,7 +46,6 @@ def test_a_bmc_that_names_nothing_of_interest_is_unknown(settings):
         (DELL, {"PcieAspmL1": "aspm"}, device("p40"), {}, "pass"),  # Enabled, but no link uses it
         (DELL, {"PcieAspmL1": "aspm"}, device("p40", **ASPM_ON), {}, "fail"),
         (DELL, {"PcieAspmL1": "aspm"}, device("p40", **ASPM_ON), {"aspm_expected": "any"}, "skipped"),
-        (DELL, {"MmioLimit": "above_4g"}, device("p40"), {}, "pass"),  # 8TB
         (DELL, {"SriovGlobalEnable": "sriov"}, device("p40"), {}, "skipped"),
         (DELL, {"SriovGlobalEnable": "sriov"}, device("p40"), {"platform_role": "passthrough"}, "fail"),
         (HPE, {"Sriov": "sriov"}, device("p40"), {"platform_role": "passthrough"}, "pass"),
@@ -90,8 +89,8 @@ def test_setting_against_evidence(settings, one, status, words):
 
 @pytest.mark.parametrize(
     "value, expected",
-    [("Enabled", True), ("Enable", True), (True, True), ("56TB", True), ("512 GB", True), ("L1", True), ("Disabled", False), (False, False), ("Off", False),
-     ("Auto", None), ("", None), (None, None), (7, None)],
+    [("Enabled", True), ("Enable", True), (True, True), ("AspmL1Enabled", True), ("L1", True), ("Disabled", False), (False, False), ("Off", False),
+     ("Auto", None), ("56TB", None), ("", None), (None, None), (7, None)],
 )  # fmt: skip
 def test_words_for_on_and_off(value, expected):
     assert state(value) is expected

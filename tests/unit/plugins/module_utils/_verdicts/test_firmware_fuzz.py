@@ -52,10 +52,10 @@ NEEDED = {
 
 @pytest.mark.parametrize("field", NEEDED)
 @settings(max_examples=60, deadline=None)
-@given(junk=st.one_of(st.none(), st.text(max_size=6), st.floats(max_value=-1), st.lists(SCALARS, max_size=2), st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)))
+@given(junk=st.one_of(st.none(), st.text(max_size=6), st.floats(max_value=-1), st.lists(SCALARS, max_size=2), st.just({"address": -1})))
 def test_garbage_never_passes(field, junk):
     found = next(check for check in firmware.check(facts(device("p40", **{field: junk}), "p40")) if check.id == NEEDED[field])
-    assert found.status != "pass" or junk in ("disabled",), found.line()
+    assert found.status != "pass", found.line()
 
 
 @settings(max_examples=100, deadline=None)

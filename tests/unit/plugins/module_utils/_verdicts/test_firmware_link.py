@@ -55,7 +55,8 @@ def test_pcie_aspm_off_is_named_as_ineffective():
 
 
 def test_a_firmware_that_forbids_the_kernel_to_change_aspm():
-    event = {"kind": "aspm_firmware", "bus_address": None, "code": None, "seconds_ago": 1, "text": "FADT indicates ASPM is unsupported, using BIOS configuration"}
+    text = "acpi PNP0A08:00: FADT indicates ASPM is unsupported, using BIOS configuration"
+    event = {"kind": "aspm_firmware", "bus_address": None, "code": None, "seconds_ago": 1, "text": text}
     assert check("firmware.aspm", device("p40"), kernel_events=[event]).status == "pass"
     found = check("firmware.aspm", device("p40", **ASPM_ON), kernel_events=[event])
     assert found.status == "fail" and POLICY not in found.remedy and "FADT" in found.remedy
