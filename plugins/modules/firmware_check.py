@@ -43,7 +43,7 @@ options:
   facts:
     description:
       - The facts to judge, as M(gpuops.fleet.gpu_facts) returned them in C(ansible_facts.gpu).
-      - When omitted, they are read now.
+      - When omitted, they are read now, with the subset V(kernel_log).
     type: dict
   platform_role:
     description:
@@ -176,7 +176,7 @@ ARGUMENTS = dict(
 def check(fleet: FleetModule) -> None:
     """Judge the firmware settings and end the task."""
     policy = Policy(**{name: fleet.params[name] for name in ("platform_role", "aspm_expected", "bmc_settings")})
-    fleet.finish_checks(firmware.check(fleet.facts(read_now), policy))
+    fleet.finish_checks(firmware.check(fleet.facts(lambda run: read_now(run, ("kernel_log",))), policy))
 
 
 def main() -> None:

@@ -233,7 +233,7 @@ ARGUMENTS = dict(
 def check(fleet: FleetModule) -> None:
     """Judge the GPUs and end the task."""
     limits = Limits(**{field.name: fleet.params[field.name] for field in dataclasses.fields(Limits)})
-    fleet.finish_checks(health.check(fleet.facts(read_now), fleet.params["expected_count"], limits))
+    fleet.finish_checks(health.check(fleet.facts(lambda run: read_now(run, ("kernel_log", "inforom"))), fleet.params["expected_count"], limits))
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.boards impor
 
 
 def row(pci: t.Any) -> t.Optional[t.Dict[str, t.Any]]:
-    """What the catalogue of boards itself says (keys: `boards.FIELDS`) of the ids in `pci`, as `board` takes them, or None."""
+    """The catalogue's row (keys: `boards.FIELDS`) for the ids in `pci`, or None."""
     if not isinstance(pci, dict):
         return None
     device = str(pci.get("device_id") or "").lower()
@@ -26,7 +26,7 @@ def board(pci: t.Dict[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
     Keys of the answer: `name`, `architecture`, `compute_capability`, `memory_mib`, `board_power_watts`, `native_bar1_mib`, `nvlink_max`,
     `first_branch` and `last_branch` (driver branches, None: no limit known), `flavors` (of the kernel module, preferred one first).
     """
-    # Only who plans drivers needs to know the architectures.
+    # Only who plans drivers needs them.
     from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.architectures import ARCHITECTURES
 
     device = str(pci.get("device_id") or "").lower()

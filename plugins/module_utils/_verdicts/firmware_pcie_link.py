@@ -27,7 +27,7 @@ def width(device: Device, facts: t.Any) -> Check:
     if absent:
         return absent
     current, card, slot = (integer(device, "pcie", *keys) for keys in (("width_current",), ("width_max",), ("upstream", "width_max")))
-    seen = _seen(device, "x%d", (("lanes in use", current), ("lanes of the card", card), ("lanes of the slot", slot)))
+    seen = _seen(device, "x%d", current, card, slot)
     if not current or not card:
         field = "pcie.width_max" if current else "pcie.width_current"
         return Check(name, who, UNKNOWN, "the width of the link is not known%s" % why(device, field), "as many lanes as card and slot have", seen, GATHER)
@@ -49,7 +49,7 @@ def speed(device: Device, facts: t.Any) -> Check:
         return absent
     keys = (("generation_current",), ("generation_max",), ("upstream", "generation_max"), ("generation_gpu_max",))
     current, most, slot, card = (integer(device, "pcie", *key) for key in keys)
-    seen = _seen(device, "generation %d", (("link speed", current), ("link speed of the card", card or most), ("link speed of the slot", slot)))
+    seen = _seen(device, "generation %d", current, card or most, slot)
     if not current or not most:
         field = "pcie.generation_max" if current else "pcie.generation_current"
         return Check(name, who, UNKNOWN, "the speed of the link is not known%s" % why(device, field), "", seen, GATHER)
@@ -82,6 +82,6 @@ def load(device: Device) -> t.Tuple[t.Optional[bool], str]:
     return (None, "") if used is None else (False, "%g %% utilisation" % used)
 
 
-def _seen(device: Device, form: str, values: t.Sequence[t.Tuple[str, t.Optional[int]]]) -> t.List[t.Dict[str, t.Any]]:
-    where = known.source(device, "pci", "PCI")
-    return [evidence("%s %s" % (where, name), form % value if value else None) for name, value in values]
+def _seen(device: Device, form: str, current: t.Optional[int], card: t.Optional[int], slot: t.Optional[int]) -> t.List[t.Dict[str, t.Any]]:
+    ends = ", ".join("%s %s" % (name, form % value if value else "not known") for name, value in (("card", card), ("slot", slot)))
+    return [evidence("%s link" % known.source(device, "pci", "PCI"), "%s; %s" % (form % current, ends) if current else None)]

@@ -18,7 +18,7 @@ FIRMWARE_IDS = ["firmware.above_4g", "firmware.resizable_bar", "firmware.aspm", 
 CHECK_MODULES = {
     "gpu_health_check": ({}, [*HEALTH_IDS, "gpu.fabric_manager"]),
     "firmware_check": ({}, FIRMWARE_IDS * 2),
-    "power_check": ({"supply_watts": 1000}, ["power.budget"]),
+    "power_check": ({"supply_watts": 1000}, ["power.budget", "power.worst_case", "power.redundancy", "power.sources_agree", "power.events", "power.events"]),
     "nvidia_driver_check": ({}, ["driver.loaded", "driver.consistent", "driver.gpus"]),
 }
 
@@ -37,7 +37,7 @@ def test_good_facts_end_well_and_change_nothing(capsys, name, check_mode):
 @pytest.mark.parametrize("name", CHECK_MODULES)
 def test_facts_are_read_now_when_they_are_not_given(capsys, monkeypatch, name):
     calls = []
-    monkeypatch.setattr(gpu, "read_gpu", lambda run_command: calls.append(run_command) or GOOD)
+    monkeypatch.setattr(gpu, "read_gpu", lambda run_command, **_options: calls.append(run_command) or GOOD)
     params, _ids = CHECK_MODULES[name]
     assert run(capsys, name, **params)["status"] == "pass"
     assert len(calls) == 1 and calls[0](["true"]) == (0, "", "")
@@ -78,7 +78,7 @@ def test_no_gpu_is_a_failure_of_the_count_and_of_nothing_else(capsys):
 
 def test_the_power_budget_is_returned_in_figures(capsys):
     assert run(capsys, "power_check", facts=GOOD)["budget"] == {
-        "gpu_watts": 500.0, "platform_watts": 350.0, "required_watts": 850.0, "recommended_watts": 1000.0, "reset_watts": 850.0, "usable_watts": None,
+        "gpu_watts": 500.0, "platform_watts": 350.0, "required_watts": 850.0, "recommended_watts": 1000.0, "reset_watts": 850.0, "worst_watts": 850.0, "usable_watts": None,
     }  # fmt: skip
 
 
@@ -88,7 +88,10 @@ def test_the_power_budget_is_returned_in_figures(capsys):
         ("gpu_health_check", {"expected_count": -1}, "expected_count is -1: it must be 0 or more"),
         ("gpu_health_check", {"retired_pages_fail": 5}, "retired_pages_warn is 15: it must not be more than retired_pages_fail (5)"),
         ("power_check", {"supply_watts": -5}, "supply_watts is -5.0: it must be greater than 0"),
-        ("power_check", {"redundant_supplies": 1}, "redundant_supplies is 1: it must be 0 or more and less than supply_count (1)"),
+        ("power_check", {"supply_watts": 1, "redundant_supplies": 1}, "redundant_supplies is 1: it must be 0 or more and less than supply_count (1)"),
+        ("power_check", {"processor_watts": -1}, "processor_watts is -1.0: it must be 0 or more"),
+        ("power_check", {"timeout_seconds": 0}, "timeout_seconds is 0: it must be greater than 0 and less than 3600"),
+        ("power_check", {"bmc": {"ansible_facts": {}}}, "bmc has no power_sources: pass what gpuops.fleet.bmc_info returned"),
         ("firmware_check", {"bmc_settings": {"Sriov": "Enabled"}},
          "bmc_settings: Sriov has no value; pass what was read from the BMC, attribute name to {value, pending, canonical}"),
         ("nvidia_driver_check", {"expected_version": "new"}, "expected_version is new: it must be a version or branch such as 580.95.05 or 580"),
