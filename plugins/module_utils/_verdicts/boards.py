@@ -14,9 +14,8 @@ def row(pci: t.Any) -> t.Optional[t.Dict[str, t.Any]]:
     """The catalogue's row (keys: `boards.FIELDS`) for the ids in `pci`, or None."""
     if not isinstance(pci, dict):
         return None
-    device = str(pci.get("device_id") or "").lower()
-    full = "%s:%s:%s" % (device, str(pci.get("subsystem_vendor_id") or "").lower(), str(pci.get("subsystem_device_id") or "").lower())
-    found = BOARDS.get(full) or BOARDS.get(device)
+    ids = [str(pci.get(name) or "").lower() for name in ("device_id", "subsystem_vendor_id", "subsystem_device_id")]
+    found = BOARDS.get(":".join(ids)) or BOARDS.get(ids[0])
     return dict(zip(FIELDS, found)) if found else None
 
 
@@ -29,10 +28,10 @@ def board(pci: t.Dict[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
     # Only who plans drivers needs them.
     from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.architectures import ARCHITECTURES
 
-    device = str(pci.get("device_id") or "").lower()
     found = row(pci)
     if found is None:
         return None
+    device = str(pci["device_id"]).lower()
     architecture = ARCHITECTURES[found["architecture"]]
     first = architecture["first_branches"].get(found["compute_capability"], architecture["first_branch"])
     found["first_branch"] = FIRST_BRANCHES.get(device, first)
