@@ -11,10 +11,17 @@ short_description: Check that the power supplies carry the GPUs
 description:
   - C(power.budget) adds up the GPUs' enforced power limits and the rest of the server, and compares the sum with what the
     power supplies give when the redundant ones have failed.
-  - Where a limit cannot be read (no driver yet), the board power of the catalogue is taken, and the evidence says so.
-  - Required is the sum of the GPUs' limits and O(platform_watts). Recommended is what leaves O(headroom_percent) of the capacity free.
-    Usable is O(supply_watts) times the supplies that are not redundant.
-  - The check ends with V(pass) when usable is at least recommended, with V(warn) when it is at least required, and with V(fail) below that.
+    Where a limit cannot be read (no driver yet), the board power of the catalogue is taken, and the evidence says so.
+    Required is the sum of the GPUs' limits, O(platform_watts) and O(processor_watts). Recommended is what leaves O(headroom_percent) of the
+    capacity free. It ends with V(pass) when usable is at least recommended, with V(warn) when it is at least required, and with V(fail) below.
+  - C(power.worst_case) compares with every GPU at its default and at its maximum power limit, because lowered limits do not survive a reboot.
+  - C(power.redundancy) wants every fitted supply to work. An empty bay is no fault.
+  - C(power.sources_agree) compares the sources that tell a capacity.
+  - C(power.events) looks for Xid 54, messages of missing power cables and the server's power brake.
+  - The capacity comes from the most trusted source that tells it, in this order - Redfish PowerSubsystem, Redfish Chassis Power (both through
+    O(bmc)), C(ipmitool) (with O(ipmi)), SMBIOS type 39 (read with the facts), O(supply_watts). SMBIOS tables are often filled from a template - alone
+    they lead to V(warn) at best, and against O(supply_watts) the smaller figure counts.
+  - Where a supply tells its line voltage and what it gives at this voltage, that figure counts instead of the one on its label.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 attributes:
@@ -37,24 +44,51 @@ options:
   supply_watts:
     description:
       - Capacity of one power supply, in watts. Mind that many supplies give less at 100 to 127 V.
-      - When omitted, the check ends with V(unknown) and still tells what is required.
+      - When omitted, and when no other source tells a capacity, the check ends with V(unknown) and still tells what is required.
     type: float
   supply_count:
-    description: Number of power supplies of this capacity.
+    description: Number of power supplies of the capacity O(supply_watts).
     type: int
     default: 1
   redundant_supplies:
-    description: How many of them may fail without the server going down.
+    description:
+      - How many power supplies may fail without the server going down. Holds for every source.
+      - When omitted, it is what the source says of redundancy groups, else 0.
     type: int
-    default: 0
   platform_watts:
-    description: What the server takes that is not a GPU (processors, memory, disks, fans), in watts.
+    description:
+      - What the server takes that is not a GPU (memory, disks, fans, and the processors unless O(processor_watts) counts them), in watts.
     type: float
     default: 350
+  processor_watts:
+    description:
+      - What the processors take, in watts, to be counted besides O(platform_watts).
+      - When omitted, O(platform_watts) covers them. The check warns where the processors' own power limit is higher than that.
+    type: float
   headroom_percent:
     description: Part of the capacity that is to stay free.
     type: float
     default: 15
+  power_limits_persist:
+    description: Something sets the lowered power limits again at every boot, so that C(power.worst_case) is not to be feared.
+    type: bool
+    default: false
+  capacity_source:
+    description: The source to count with. V(auto) takes the most trusted one.
+    type: str
+    choices: [auto, redfish_power_subsystem, redfish_power, ipmi, smbios, variables]
+    default: auto
+  bmc:
+    description: What M(gpuops.fleet.bmc_info) returned.
+    type: dict
+  ipmi:
+    description: Ask the host's own BMC with C(ipmitool), which needs root and an IPMI device.
+    type: bool
+    default: false
+  timeout_seconds:
+    description: Longest time in seconds that one call of C(ipmitool) may take. Reading FRU data is slow on some servers.
+    type: float
+    default: 30
   facts:
     description:
       - The facts to judge, as M(gpuops.fleet.gpu_facts) returned them in C(ansible_facts.gpu).
@@ -70,6 +104,7 @@ options:
     default: [fail]
 seealso:
   - module: gpuops.fleet.gpu_facts
+  - module: gpuops.fleet.bmc_info
 """
 
 EXAMPLES = r"""
@@ -84,6 +119,19 @@ EXAMPLES = r"""
     facts: "{{ ansible_facts.gpu }}"
     supply_watts: 1000
     fail_on: [fail, unknown, warn]
+
+- name: Ask the BMC from the controller
+  gpuops.fleet.bmc_info:
+    base_url: "https://{{ bmc_address }}"
+    username: "{{ bmc_username }}"
+    password: "{{ bmc_password }}"
+  delegate_to: localhost
+  register: bmc
+
+- name: Check the supplies that the BMC lists
+  gpuops.fleet.power_check:
+    facts: "{{ ansible_facts.gpu }}"
+    bmc: "{{ bmc }}"
 """
 
 RETURN = r"""
@@ -98,7 +146,7 @@ checks:
       type: str
       sample: power.budget
     subject:
-      description: V(host).
+      description: V(host), or the bus address of a GPU for C(power.events).
       type: str
       sample: "host"
     status:
@@ -150,7 +198,7 @@ budget:
       type: float
       sample: 500.0
     platform_watts:
-      description: As given.
+      description: As given, with O(processor_watts).
       type: float
       sample: 350.0
     required_watts:
@@ -165,10 +213,25 @@ budget:
       description: Required once every limit is back at its default, as after a reboot.
       type: float
       sample: 850.0
+    worst_watts:
+      description: Required with every GPU at the greatest limit that it accepts.
+      type: float
+      sample: 850.0
     usable_watts:
       description: Capacity without the redundant supplies.
       type: float
       sample: 1000.0
+power_sources:
+  description: The sources that were looked at, with the keys of C(host.power) of M(gpuops.fleet.gpu_facts).
+  returned: always, except when a parameter is not valid
+  type: list
+  elements: dict
+  sample: [{"source": "smbios", "where": "/sys/firmware/dmi/tables/DMI type 39", "supplies": []}]
+ipmi_reason:
+  description: Why C(ipmitool) told no capacity; null when it did or was not asked.
+  returned: always, except when a parameter is not valid
+  type: str
+  sample: ipmitool is not installed
 error:
   description: Set when the task failed for another reason than a check.
   returned: on such a failure
@@ -180,31 +243,69 @@ error:
       sample: policy
 """
 
+import typing as t
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.now import read_now
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import CHECK_ARGUMENTS, FleetModule
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import power
 
-POLICY_ARGUMENTS = {
+POLICY_ARGUMENTS: t.Dict[str, t.Any] = {
     "supply_watts": {"type": "float"},
     "supply_count": {"type": "int", "default": 1},
-    "redundant_supplies": {"type": "int", "default": 0},
+    "redundant_supplies": {"type": "int"},
     "platform_watts": {"type": "float", "default": power.PLATFORM_WATTS},
+    "processor_watts": {"type": "float"},
     "headroom_percent": {"type": "float", "default": power.HEADROOM_PERCENT},
+    "power_limits_persist": {"type": "bool", "default": False},
+    "capacity_source": {"type": "str", "choices": ["auto", *power.SOURCES], "default": "auto"},
 }
-BUDGET_KEYS = ("gpu_watts", "platform_watts", "required_watts", "recommended_watts", "reset_watts", "usable_watts")
+SOURCE_ARGUMENTS: t.Dict[str, t.Any] = {
+    "bmc": {"type": "dict"},
+    "ipmi": {"type": "bool", "default": False},
+    "timeout_seconds": {"type": "float", "default": 30},
+}
+BUDGET_KEYS = ("gpu_watts", "platform_watts", "required_watts", "recommended_watts", "reset_watts", "worst_watts", "usable_watts")
 
 
 def check(fleet: FleetModule) -> None:
     """Judge the power supplies and end the task."""
     policy = power.Policy(**{name: fleet.params[name] for name in POLICY_ARGUMENTS})
-    facts = fleet.facts(read_now)
-    figures = power.budget(facts, policy)
-    fleet.finish_checks(power.check(facts, policy), budget={key: figures[key] for key in BUDGET_KEYS})
+    asked, why = ask_ipmi(fleet)
+    facts = fleet.facts(lambda run: read_now(run, ("power", "kernel_log")))
+    sources = power.sources_of(facts, bmc_of(fleet.params["bmc"]), policy, asked)
+    figures = power.budget(facts, policy, sources)
+    fleet.finish_checks(
+        power.check(facts, policy, sources),
+        budget={key: figures[key] for key in BUDGET_KEYS},
+        power_sources=sources,
+        ipmi_reason=why,
+    )
+
+
+def bmc_of(given: t.Any) -> t.Any:
+    """The parameter, refused when it is the result of something else."""
+    if given is not None and not isinstance(given.get("power_sources"), list):
+        raise PolicyError("bmc has no power_sources: pass what gpuops.fleet.bmc_info returned", option="bmc")
+    return given
+
+
+def ask_ipmi(fleet: FleetModule) -> t.Tuple[t.Any, t.Optional[str]]:
+    """`(source, reason)` of ipmitool, when the task asks for it."""
+    seconds = fleet.params["timeout_seconds"]
+    if not 0 < seconds < 3600:
+        raise PolicyError("timeout_seconds is %g: it must be greater than 0 and less than 3600" % seconds, option="timeout_seconds")
+    if not fleet.params["ipmi"]:
+        return None, None
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import ipmi
+
+    source, why = ipmi.read(fleet.run_command, seconds)
+    return source, why or None
 
 
 def main() -> None:
     """Run the module."""
-    FleetModule(dict(CHECK_ARGUMENTS, **POLICY_ARGUMENTS)).run(check)
+    FleetModule(dict(CHECK_ARGUMENTS, **POLICY_ARGUMENTS, **SOURCE_ARGUMENTS)).run(check)
 
 
 if __name__ == "__main__":
