@@ -17,7 +17,8 @@ MODULE_LIMIT = 60 * 1024
 
 # Room → rooms whose names it may import; its own room always.
 ALLOWED = {
-    "modules": {"_evidence", "_verdicts", "_check", "_module"},
+    "modules": {"_evidence", "_verdicts", "_actions", "_check", "_module"},
+    "_actions": {"_evidence", "_check"},
     "_evidence": {"_check", "_catalog"},
     "_catalog": set(),
     "_verdicts": {"_catalog", "_check"},
