@@ -34,6 +34,8 @@ COLUMNS = (
     ("graphics_clock_mhz", "clocks.applications.graphics"),
     ("max_memory_clock_mhz", "clocks.max.memory"),
     ("max_graphics_clock_mhz", "clocks.max.graphics"),
+    # Settings come from the driver's memory even when the GPU is lost; a temperature comes from the GPU.
+    ("celsius", "temperature.gpu"),
 )
 # Key → NVML query and its arguments after the handle, conversion.
 QUERIES: t.Tuple[t.Tuple[t.Tuple[str, ...], t.Tuple[t.Any, ...], t.Callable[[t.Any], t.Any]], ...] = (
@@ -46,6 +48,7 @@ QUERIES: t.Tuple[t.Tuple[t.Tuple[str, ...], t.Tuple[t.Any, ...], t.Callable[[t.A
     (("graphics_clock_mhz",), ("nvmlDeviceGetApplicationsClock", 0), int),
     (("max_memory_clock_mhz",), ("nvmlDeviceGetMaxClockInfo", 2), int),
     (("max_graphics_clock_mhz",), ("nvmlDeviceGetMaxClockInfo", 0), int),
+    (("celsius",), ("nvmlDeviceGetTemperature", 0), int),
 )
 
 
