@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, WARN, Check, evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.health_device import NOT_SUPPORTED, Limits, flag, gap, read, reason, skipped
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.health_device import Limits, flag, gap, read, reason
 
 COOL = "Check fans, shroud, dust and the temperature of the inlet air; a passive card needs the server's fans at the speed that its vendor set for it."
 # Reason of nvmlDeviceGetCurrentClocksEventReasons (nvml.h) → what it means, what to do.
@@ -108,9 +108,6 @@ def inforom(device: t.Dict[str, t.Any], wanted: str, limits: Limits) -> Check:
         )  # fmt: skip
     if valid:
         return Check(name, who, PASS, "the InfoROM is valid", wanted, read(device, "inforom_valid", "inforom_version"))
-    if known.source(device, "nvml", "") == "nvidia-smi" and why != NOT_SUPPORTED:
-        # Its log only shows versions; nvmlDeviceValidateInforom needs the binding.
-        return skipped(name, device, wanted, "nvidia-smi does not validate the InfoROM: that needs nvidia-ml-py on the target", read(device, "inforom_version"))
     return gap(name, device, wanted, "the state of the InfoROM", "inforom_valid")
 
 

@@ -88,7 +88,7 @@ TABLE = [
     ("gpu.inforom", "p40", {"inforom_valid": False}, {}, "fail", "the InfoROM is corrupted"),
     ("gpu.inforom", "p40", refused("inforom_valid", why="the InfoROM is corrupted", inforom_valid=None), {}, "fail", "the InfoROM is corrupted"),
     ("gpu.inforom", "p40", refused("inforom_valid", inforom_valid=None), {}, "skipped", "is not supported by this GPU"),
-    ("gpu.inforom", "p40", {"inforom_valid": None, "sources": {"nvml": "nvidia-smi"}}, {}, "skipped", "nvidia-smi does not validate the InfoROM"),
+    ("gpu.inforom", "p40", refused("inforom_valid", why="not gathered", inforom_valid=None), {}, "unknown", "is not known: not gathered"),
     ("gpu.inforom", "p40", {"inforom_valid": None}, {}, "unknown", "is not known"),
     ("gpu.nvlink", "p40", {}, {}, "skipped", "not applicable: Tesla P40 has no NVLink"),
     ("gpu.nvlink", "p40", {"nvlinks": None}, {}, "skipped", "not applicable: Tesla P40 has no NVLink"),
