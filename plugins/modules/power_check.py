@@ -79,7 +79,9 @@ options:
     choices: [auto, redfish_power_subsystem, redfish_power, ipmi, smbios, variables]
     default: auto
   bmc:
-    description: What M(gpuops.fleet.bmc_info) returned.
+    description:
+      - What M(gpuops.fleet.bmc_info) returned.
+      - The result of a task that failed is left out with a warning, so that the other sources are judged all the same.
     type: dict
   ipmi:
     description: Ask the host's own BMC with C(ipmitool), which needs root and an IPMI device.
@@ -273,7 +275,7 @@ def check(fleet: FleetModule) -> None:
     policy = power.Policy(**{name: fleet.params[name] for name in POLICY_ARGUMENTS})
     asked, why = ask_ipmi(fleet)
     facts = fleet.facts(lambda run: read_now(run, ("power", "kernel_log")))
-    sources = power.sources_of(facts, bmc_of(fleet.params["bmc"]), policy, asked)
+    sources = power.sources_of(facts, bmc_of(fleet, fleet.params["bmc"]), policy, asked)
     figures = power.budget(facts, policy, sources)
     fleet.finish_checks(
         power.check(facts, policy, sources),
@@ -283,8 +285,11 @@ def check(fleet: FleetModule) -> None:
     )
 
 
-def bmc_of(given: t.Any) -> t.Any:
-    """The parameter, refused when it is the result of something else."""
+def bmc_of(fleet: FleetModule, given: t.Any) -> t.Any:
+    """The parameter, refused when it is the result of something else; nothing when bmc_info failed, which is not to stop the other sources."""
+    if given is not None and given.get("failed"):
+        fleet.warn("bmc: the BMC was not read and is left out: %s" % given.get("msg"))
+        return None
     if given is not None and not isinstance(given.get("power_sources"), list):
         raise PolicyError("bmc has no power_sources: pass what gpuops.fleet.bmc_info returned", option="bmc")
     return given

@@ -87,7 +87,7 @@ def check(facts: t.Any, policy: Policy, sources: t.Optional[Sources] = None) -> 
 
     `sources`: what `sources_of` returned; those of the facts and of the policy when omitted.
     """
-    sources = sources_of(facts, None, policy) if sources is None else sources
+    sources = sources_of(facts, None, policy) if sources is None else [one for one in sources if isinstance(one, dict)]
     figures = budget(facts, policy, sources)
     return [
         _budget(facts, figures, policy), _worst_case(facts, figures, policy), redundancy(sources, figures, policy),

@@ -9,7 +9,7 @@ import math
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_supplies import SOURCES, VARIABLES
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_supplies import GREATEST_WATTS, SOURCES, VARIABLES
 
 # What a server takes that is not a GPU (processors, memory, disks, fans), and the reserve on top: policy, not a standard.
 PLATFORM_WATTS = 350.0
@@ -33,6 +33,7 @@ class Policy:
         capacity_source: str = AUTO,
     ):
         _require(supply_watts is None or (math.isfinite(supply_watts) and supply_watts > 0), "supply_watts", supply_watts, "greater than 0")
+        _require(supply_watts is None or supply_watts <= GREATEST_WATTS, "supply_watts", supply_watts, "%g or less: it is in watts" % GREATEST_WATTS)
         _require(supply_count >= 1, "supply_count", supply_count, "1 or more")
         # Against supply_count only where this says how many there are: other sources count the supplies themselves.
         limit = supply_count if supply_watts is not None else None

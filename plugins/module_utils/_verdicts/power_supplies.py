@@ -21,6 +21,8 @@ WORKING, BROKEN = ("ok", "unknown"), ("failed", "unplugged")
 TOLERANCE = 0.05
 # Below it the line is a 100 to 127 V one, at which many supplies give much less than at 200 to 240 V.
 LOW_LINE_VOLTS = 150.0
+# More than a rack's power shelf gives.
+GREATEST_WATTS = 100000.0
 
 Source = t.Dict[str, t.Any]
 
@@ -49,7 +51,7 @@ class Capacity:
             self.usable, self.spare = _usable(source, self.present, spare)
             self.gpu_domain = _gpu_domain(source, self.present, spare)
             self._doubt_low_line()
-        elif not self.present and known.number(source.get("capacity_watts")) and not spare:
+        elif not self.present and 0 < (known.number(source.get("capacity_watts")) or 0) <= GREATEST_WATTS and not spare:
             # The whole chassis in one figure, and no supply in the list: nothing is known of redundant ones.
             self.total = self.usable = known.number(source.get("capacity_watts"))
             self.doubts.append("%s tells the capacity of the chassis and no power supplies" % NAMES[self.name])
@@ -88,8 +90,9 @@ def label(supply: t.Dict[str, t.Any]) -> str:
 
 
 def watts(supply: t.Dict[str, t.Any]) -> float:
-    """What it gives, at the line voltage it has; 0 when not known."""
-    return known.number(supply.get("watts")) or 0.0
+    """What it gives, at the line voltage it has; 0 when not known, or when it cannot be true (a BMC that tells milliwatts)."""
+    told = known.number(supply.get("watts")) or 0.0
+    return told if told <= GREATEST_WATTS else 0.0
 
 
 def present(source: Source) -> t.List[t.Dict[str, t.Any]]:

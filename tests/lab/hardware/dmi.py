@@ -7,8 +7,10 @@ from typing import Any
 
 _BIOS_VERSION, _BIOS_DATE = "2.19.1", "06/04/2023"
 _SERIAL = "7LAB042"
-# Hot replaceable, present, plugged in; input voltage is switched automatically; status OK; type switching (7.40.1).
-_SUPPLY = 1 | 1 << 1 | 4 << 3 | 3 << 7 | 4 << 10
+# Hot replaceable, present; input voltage is switched automatically; type switching (7.40.1). Then, by the supply's state: status OK, or
+# critical; unplugged from the wall.
+_SUPPLY = 1 | 1 << 1 | 4 << 3 | 4 << 10
+_STATES = {"ok": 3 << 7, "failed": 5 << 7, "unplugged": 3 << 7 | 1 << 2}
 _NO_HANDLE = 0xFFFF
 
 
@@ -17,7 +19,7 @@ def _structures(machine: dict[str, Any]) -> list[tuple[int, bytes, list[str]]]:
     supplies = [
         (
             39,
-            struct.pack("<8BHH3H", 1, 1, 2, 3, 4, 0, 5, 6, supply["watts"], _SUPPLY, _NO_HANDLE, _NO_HANDLE, _NO_HANDLE),
+            struct.pack("<8BHH3H", 1, 1, 2, 3, 4, 0, 5, 6, supply["watts"], _SUPPLY | _STATES[supply.get("state", "ok")], _NO_HANDLE, _NO_HANDLE, _NO_HANDLE),
             [f"PSU.Slot.{number}", f"PWR SPLY,{supply['watts']}W,RDNT", "DELTA", f"LAB{number:08d}", "0Y26KX", "A02"],
         )
         for number, supply in enumerate(machine["supplies"], 1)

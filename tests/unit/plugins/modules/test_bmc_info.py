@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from ansible_collections.gpuops.fleet.plugins.module_utils._module import FleetModule
 
 from tests.lab.bmc.server import PASSWORD, USERNAME, Bmc
 from tests.lab.bmc.trees import TREES, load
@@ -37,6 +38,15 @@ def test_power_check_takes_the_result(capsys, service):
     result = run(capsys, "power_check", facts=facts("p40", "p40"), bmc=ask(capsys, service))
     assert result["status"] == "pass" and result["budget"]["usable_watts"] == 4400
     assert [one["source"] for one in result["power_sources"]] == ["redfish_power_subsystem", "redfish_power"]
+
+
+def test_power_check_leaves_out_a_bmc_that_was_not_read(capsys, monkeypatch, service):
+    said = []
+    monkeypatch.setattr(FleetModule, "warn", lambda _module, message: said.append(message))
+    failed = ask(capsys, service, password="not-the-password")
+    result = run(capsys, "power_check", facts=facts("p40", "p40"), bmc=failed, supply_watts=1000)
+    assert result["status"] == "pass" and result["budget"]["usable_watts"] == 1000
+    assert len(said) == 1 and said[0].startswith("bmc: the BMC was not read and is left out: username, password: ")
 
 
 def test_firmware_check_takes_the_attributes(capsys, service):

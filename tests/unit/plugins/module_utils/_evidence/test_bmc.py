@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.lab.bmc.server import PASSWORD, USERNAME, Bmc
 from tests.lab.bmc.trees import TREES, load
 from tests.unit.facts_samples import facts
+from tests.unit.junk import places, put
 
 
 class Offline(Redfish):
@@ -280,12 +281,6 @@ JUNK = st.one_of(
 )  # fmt: skip
 
 
-def places(value, prefix=()):
-    yield prefix
-    for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield from places(below, (*prefix, key))
-
-
 def small(name):
     """A tree without the mass of attributes that all are alike, so that many examples fit into a second."""
     tree = load(name)
@@ -314,11 +309,7 @@ def test_no_tree_raises_outside_the_error_tree(case):
     name, changes = case
     tree = copy.deepcopy(BIG[name])
     for place, value in changes:
-        owner = tree
-        for key in place[:-1]:
-            owner = owner[key] if isinstance(owner, dict) and key in owner or isinstance(owner, list) and isinstance(key, int) and key < len(owner) else None
-        if isinstance(owner, dict) or isinstance(owner, list) and place[-1] < len(owner):
-            owner[place[-1]] = value
+        put(tree, place, value)
     try:
         found = bmc.read(Offline(tree))
     except FleetError as error:

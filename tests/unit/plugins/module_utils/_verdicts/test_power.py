@@ -191,6 +191,7 @@ def test_supplies_that_feed_gpus_only_must_carry_the_gpus():
         ({"supply_watts": 0}, "supply_watts is 0: it must be greater than 0"),
         ({"supply_watts": float("nan")}, "supply_watts is nan: it must be greater than 0"),
         ({"supply_watts": float("inf")}, "supply_watts is inf: it must be greater than 0"),
+        ({"supply_watts": 1100000}, "supply_watts is 1100000: it must be 100000 or less: it is in watts"),
         ({"supply_count": 0}, "supply_count is 0: it must be 1 or more"),
         ({"redundant_supplies": -1}, "redundant_supplies is -1: it must be 0 or more"),
         ({"supply_watts": 1, "redundant_supplies": 1}, "redundant_supplies is 1: it must be 0 or more and less than supply_count (1)"),

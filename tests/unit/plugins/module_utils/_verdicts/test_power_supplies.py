@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import power, power_events
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_supplies import Capacity
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.facts_samples import device, facts
+from tests.unit.junk import places, put
 from tests.unit.power_samples import smbios, source, supply
 
 TWO = facts("p40", "p40")
@@ -46,6 +51,9 @@ def grouped(*watts, group="A", **more):
         # The whole chassis in one figure.
         (source("redfish_power", capacity=1600.0), None, 1600, 0),
         (source("redfish_power", capacity=1600.0), 1, None, 0),
+        # A BMC that tells milliwatts.
+        (source("redfish_power", supply(1100000)), None, None, 0),
+        (source("redfish_power", capacity=1100000.0), None, None, 0),
         # No supply and 0 W.
         (source("redfish_power", capacity=0.0), None, None, 0),
         (source("redfish_power"), None, None, 0),
@@ -167,3 +175,27 @@ def test_events(events, reasons, statuses, words):
 def test_no_gpu_and_no_event_is_skipped():
     (check,) = power_events.check(facts(loaded=None))
     assert (check.subject, check.status) == ("host", "skipped")
+
+
+WHOLE = [
+    source("redfish_power", *grouped(1100, 1100), supply(800, "absent"), redundancy=PAIR, capacity=2200.0),
+    smbios(1100, 1100),
+    source("ipmi", supply(1100, "unplugged", volts=120, rated=2000)),
+]
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.just([]), st.just({}), st.just([None]), st.just(10**400), st.just("ok")
+)
+
+
+PLACES = [place for place in places(WHOLE) if place]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PLACES), JUNK), min_size=1, max_size=5))
+def test_no_source_raises_and_none_passes_without_a_finite_capacity(changes):
+    some = copy.deepcopy(WHOLE)
+    for place, value in changes:
+        put(some, place, value)
+    budget = power.check(TWO, power.Policy(), some)[0]
+    usable = power.budget(TWO, power.Policy(), some)["usable_watts"]
+    assert budget.line() and (budget.status != "pass" or 1000 <= usable < 1e6)
