@@ -37,11 +37,15 @@ options:
     description:
       - What to gather. What is left out is V(null) with the reason C(not gathered).
       - V(pci) is what the PCI bus tells of the devices, V(devices) adds NVML's values, V(driver) is versions and packages of the
-        driver, V(host) is the system around them.
+        driver, V(host) is the system around them. These are cheap and the default.
+      - V(topology) adds how the GPUs reach each other (and reads V(pci) for it), V(dkms) the states of DKMS builds, V(boot) the kernel of the
+        boot loader's default entry, V(kernel_log) this boot's messages about GPUs, V(power) the power supplies as DMI tells of them, and
+        V(inforom) has the checksum of each InfoROM computed, for which the driver reads the GPU's flash memory.
+      - V(all) is all of them.
     type: list
     elements: str
-    choices: [all, pci, driver, devices, host]
-    default: [all]
+    choices: [all, pci, devices, driver, host, topology, dkms, boot, kernel_log, power, inforom]
+    default: [pci, devices, driver, host]
 attributes:
   check_mode:
     description: Runs in check mode and does the same.
@@ -56,15 +60,20 @@ requirements:
   - Python 3.8 or later on the target
   - C(nvidia-ml-py) 11.450 or later on the target is optional
 notes:
-  - Without root, the state of ASPM, and on some systems the width and speed of the PCI Express link, cannot be read.
+  - Without root, the states of ASPM and ACS, and on some systems the width and speed of the PCI Express link, cannot be read.
+  - From the Ada architecture on, C(nvidia-smi) prints temperature thresholds as a distance; there only C(pynvml) knows them.
 seealso:
   - module: gpuops.fleet.gpu_health_check
   - module: gpuops.fleet.nvidia_driver_plan
 """
 
 EXAMPLES = r"""
-- name: Gather everything about the GPUs
+- name: Gather what is cheap about the GPUs
   gpuops.fleet.gpu_facts:
+
+- name: Gather everything, the kernel log and the power supplies too
+  gpuops.fleet.gpu_facts:
+    gather_subset: [all]
 
 - name: Count the GPUs on the PCI bus, before any driver is there
   gpuops.fleet.gpu_facts:
@@ -99,7 +108,11 @@ ansible_facts:
             - One entry a GPU, ordered by bus address.
             - C(state) is C(ok), C(lost) (it no longer answers), C(not_visible) (unknown to a working driver), C(no_driver) or C(unknown)
               (a driver is loaded, but could not be asked).
-            - C(pcie) holds the link of the GPU and, in C(upstream), of the port above it. C(aspm) is C(disabled), C(l0s), C(l1) or C(l0s_l1).
+            - C(pci) holds the ids, NUMA node, near processors (C(cpu_affinity)), IOMMU group and its other devices (bridges left out), the
+              kernel's counts of PCI errors (C(aer)), virtual functions (C(sriov)) and, in C(resizable_bar_sizes_mib), the sizes that BAR1 can take.
+            - C(virtualization_mode) is C(none), C(passthrough), C(vgpu), C(host_vgpu) or C(host_vsga).
+            - C(pcie) holds the link of the GPU (C(generation_gpu_max) is the card alone, the other maxima are also the slot's) and, in C(upstream),
+              of the port above it with its prefetchable memory window and ACS source validation. C(aspm) is C(disabled), C(l0s), C(l1) or C(l0s_l1).
             - C(unavailable) maps the dotted name of each field that is V(null) to the reason. C(sources) tells where the values were read.
           returned: always
           type: list
@@ -122,8 +135,9 @@ ansible_facts:
               unavailable: {mig_mode.current: not supported, mig_mode.pending: not supported}
         driver:
           description:
-            - Versions of the loaded module, of the NVML library and of the module on disk for every installed kernel, flavour, newest CUDA
-              version that the driver speaks, installed packages, and the reader that was used.
+            - Versions of the loaded module, of the NVML library and of the module on disk for every installed kernel with its flavour and signer,
+              DKMS builds (state C(added), C(built), C(installed) or C(broken)), flavour, newest CUDA version that the driver speaks, installed
+              packages, and the reader that was used.
           returned: always
           type: dict
           sample:
@@ -131,20 +145,33 @@ ansible_facts:
             library_version: 580.95.05
             flavor: proprietary
             module_versions: {6.8.0-87-generic: 580.95.05}
+            module_flavors: {6.8.0-87-generic: proprietary}
+            module_signers: {6.8.0-87-generic: Canonical Ltd. Kernel Module Signing}
+            dkms: []
             cuda_version: "13.0"
             nouveau_loaded: false
             packages: {nvidia-headless-no-dkms-580-server: 580.95.05-0ubuntu1}
             reader: pynvml
             unavailable: {}
         host:
-          description: Kernel, virtualization, Secure Boot, vendor of the system, versions of Docker and of NVIDIA's container toolkit.
+          description:
+            - Kernel now and at the next boot, virtualization, Secure Boot, vendor of the system, IOMMU, policy of ASPM, ways between the GPUs
+              (C(topology), in the words of C(nvidia-smi topo -m)), NVSwitches and fabric manager, this boot's messages about GPUs (C(kernel_events)),
+              power supplies, versions of Docker and of NVIDIA's container toolkit.
           returned: always
           type: dict
           sample:
             kernel_release: 6.8.0-87-generic
             kernel_command_line: BOOT_IMAGE=/vmlinuz root=/dev/sda2 ro
+            boot_kernel_release: 6.8.0-87-generic
             virtualization: none
             secure_boot: false
+            iommu_group_count: 0
+            aspm_policy: default
+            topology: {"0000:3b:00.0": {"0000:af:00.0": SYS}, "0000:af:00.0": {"0000:3b:00.0": SYS}}
+            nvswitches: []
+            fabric_manager: {version: null, active: false}
+            kernel_events: []
             system_vendor: Dell Inc.
             docker: {version: 26.1.5}
             container_toolkit: {version: 1.20.1}
@@ -152,13 +179,13 @@ ansible_facts:
 """
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.gpu import READERS, SUBSETS, read_gpu
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.gpu import CHEAP, READERS, SUBSETS, read_gpu
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FleetModule
 
 ARGUMENTS = {
     "reader": {"type": "str", "choices": list(READERS), "default": "auto"},
     "timeout_seconds": {"type": "int", "default": 20},
-    "gather_subset": {"type": "list", "elements": "str", "choices": list(SUBSETS), "default": ["all"]},
+    "gather_subset": {"type": "list", "elements": "str", "choices": list(SUBSETS), "default": list(CHEAP)},
 }
 
 

@@ -23,9 +23,10 @@ METER = """#!/usr/bin/python3
 import json, os, resource, subprocess, sys
 code = subprocess.call(["/usr/bin/python3"] + sys.argv[1:])
 cost = resource.getrusage(resource.RUSAGE_CHILDREN)
-if any("AnsiballZ" in part for part in sys.argv):
+modules = [part.split("AnsiballZ_")[-1].split(".py")[0] for part in sys.argv if "AnsiballZ_" in part]
+if modules:
     with open("/run/bench.jsonl", "a") as log:
-        log.write(json.dumps({"cpu_seconds": cost.ru_utime + cost.ru_stime, "peak_mib": cost.ru_maxrss / 1024}) + "\\n")
+        log.write(json.dumps({"module": modules[0], "cpu_seconds": cost.ru_utime + cost.ru_stime, "peak_mib": cost.ru_maxrss / 1024}) + "\\n")
 sys.exit(code)
 """
 
@@ -40,15 +41,21 @@ def inventory(name: str) -> str:
     return str(CACHE / "lab" / "inventory" / f"{name}.yml")
 
 
-def run_tasks(name: str, module: str, runs: int, interpreter: str) -> list[float]:
-    """Wall seconds of each of RUNS executions of MODULE on node NAME, as the controller sees them (start and end of the task)."""
-    tasks = [{"name": f"run {number}", module: {}} for number in range(runs)]
+def run_tasks(name: str, runs: int, interpreter: str) -> dict[str, list[float]]:
+    """Wall seconds of each of RUNS executions of each module on node NAME, as the controller sees them (start and end of the task).
+
+    The modules take turns, so that whatever else the machine does meets all of them; a first round that is not counted warms caches up.
+    """
+    tasks = [{"name": short, module: {}} for _round in range(runs + 1) for short, module in MODULES.items()]
     play = [{"name": "bench", "hosts": "all", "gather_facts": False, "vars": {"ansible_python_interpreter": interpreter}, "tasks": tasks}]
     playbook = CACHE / "bench-play.json"
     playbook.write_text(json.dumps(play))
     environment = dict(os.environ, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
     done = subprocess.run(["ansible-playbook", "-i", inventory(name), str(playbook)], env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return [seconds(task["task"]["duration"]) for task in json.loads(done.stdout)["plays"][0]["tasks"]]
+    found: dict[str, list[float]] = {short: [] for short in MODULES}
+    for task in json.loads(done.stdout)["plays"][0]["tasks"][len(MODULES) :]:
+        found[task["task"]["name"]].append(seconds(task["task"]["duration"]))
+    return found
 
 
 def seconds(duration: dict) -> float:
@@ -59,28 +66,24 @@ def seconds(duration: dict) -> float:
     return (end - start).total_seconds()
 
 
-def measure_module(name: str, module: str, runs: int) -> dict:
-    """Median wall seconds, median CPU seconds and highest peak memory in MiB of MODULE on node NAME."""
-    wall = run_tasks(name, module, runs, "/usr/bin/python3")
-    lab("shell", name, "rm", "-f", "/run/bench.jsonl")
-    run_tasks(name, module, max(3, runs // 3), "/usr/local/bin/metered-python3")
-    rows = [json.loads(line) for line in lab("shell", name, "cat", "/run/bench.jsonl").splitlines() if line.startswith("{")]
-    return {
-        "wall_seconds": round(statistics.median(wall), 3),
-        "cpu_seconds": round(statistics.median(row["cpu_seconds"] for row in rows), 3),
-        "peak_mib": round(max(row["peak_mib"] for row in rows), 1),
-    }
-
-
 def measure_modules(profile: str, runs: int) -> dict:
-    """The three modules side by side on a node of PROFILE."""
+    """The modules side by side on a node of PROFILE: median wall seconds, median CPU seconds, highest peak memory in MiB."""
     name = f"bench-{profile}"
     lab("up", profile, "--name", name)
-    subprocess.run(["docker", "exec", "-i", f"gpuops-lab-{name}", "sh", "-c", "cat > /usr/local/bin/metered-python3 && chmod 755 /usr/local/bin/metered-python3"],
-                   input=METER, text=True, check=True)
-    result = {short: measure_module(name, module, runs) for short, module in MODULES.items()}
+    install = "cat > /usr/local/bin/metered-python3 && chmod 755 /usr/local/bin/metered-python3"
+    subprocess.run(["docker", "exec", "-i", f"gpuops-lab-{name}", "sh", "-c", install], input=METER, text=True, check=True)
+    wall = run_tasks(name, runs, "/usr/bin/python3")
+    run_tasks(name, max(3, runs // 3), "/usr/local/bin/metered-python3")
+    rows = [json.loads(line) for line in lab("shell", name, "cat", "/run/bench.jsonl").splitlines() if line.startswith("{")]
     lab("down", name)
-    return result
+    return {
+        short: {
+            "wall_seconds": round(statistics.median(wall[short]), 3),
+            "cpu_seconds": round(statistics.median(row["cpu_seconds"] for row in rows if row["module"] == short), 3),
+            "peak_mib": round(max(row["peak_mib"] for row in rows if row["module"] == short), 1),
+        }
+        for short in MODULES
+    }
 
 
 def measure_site() -> dict:

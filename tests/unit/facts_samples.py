@@ -118,7 +118,7 @@ def facts(*devices, loaded="580.95.05", library="same", disk="same", flavor="pro
         "host": {
             "kernel_release": kernel, "kernel_command_line": "BOOT_IMAGE=/vmlinuz root=/dev/sda2 ro", "boot_kernel_release": kernel,
             "virtualization": "none", "secure_boot": False, "system_vendor": "Dell Inc.", "iommu_group_count": 0, "aspm_policy": "default",
-            "topology": {}, "nvswitches": [], "fabric_manager": {"version": None, "active": False}, "kernel_events": [], "power": None, "power_sources": [], "processor_limit_watts": None,
-            "unavailable": {}, "sources": {}, **host,
+            "topology": {}, "nvswitches": [], "fabric_manager": {"version": None, "active": False}, "kernel_events": [],
+            "power": None, "power_sources": [], "processor_limit_watts": None, "unavailable": {}, "sources": {}, **host,
         },
     }  # fmt: skip

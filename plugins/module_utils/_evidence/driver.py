@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import typing as t
@@ -46,17 +45,24 @@ def loaded(root: str = "") -> t.Dict[str, t.Any]:
 
 def library(root: str = "") -> t.Tuple[t.Optional[str], t.Optional[str], str]:
     """`(version, path, reason)` of the NVML library that the dynamic linker would take: the suffix of the file that libnvidia-ml.so.1 leads to."""
-    data, _why = read_bytes(root + LIBRARY_CACHE)
-    candidates = [root + match.decode("utf-8", "replace") for match in IN_LIBRARY_CACHE.findall(data or b"")]
-    for folder in LIBRARY_FOLDERS:
-        candidates.extend(sorted(glob.glob("%s%s/%s" % (glob.escape(root), folder, LIBRARY))))
-    for path in candidates:
+    for path in _libraries(root):
         if os.path.exists(path):
             real = os.path.realpath(path)
             match = LIBRARY_VERSION.search(real)
             shown = path[len(root) :]
             return (match.group(1), shown, "") if match else (None, shown, "%s leads to %s, whose name has no version" % (shown, os.path.basename(real)))
     return None, None, "%s is not installed" % LIBRARY
+
+
+def _libraries(root: str) -> t.Iterator[str]:
+    data, _why = read_bytes(root + LIBRARY_CACHE)
+    for match in IN_LIBRARY_CACHE.findall(data or b""):
+        yield root + match.decode("utf-8", "replace")
+    import glob  # only hosts without the library in the linker's cache come here
+
+    for folder in LIBRARY_FOLDERS:
+        for path in sorted(glob.glob("%s%s/%s" % (glob.escape(root), folder, LIBRARY))):
+            yield path
 
 
 def information(root: str = "") -> t.Dict[str, t.Dict[str, str]]:
@@ -72,7 +78,7 @@ def information(root: str = "") -> t.Dict[str, t.Dict[str, str]]:
 
 
 def read(run: Run, root: str = "", timeout_seconds: float = 20, kernel: t.Optional[str] = None) -> t.Dict[str, t.Any]:
-    """`driver` of the facts but for `packages`, `cuda_version` and `reader`. `kernel`: release of the running kernel."""
+    """`driver` of the facts but for `packages`, `dkms`, `cuda_version` and `reader`. `kernel`: release of the running kernel."""
     from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import kernel_modules
 
     unavailable: t.Dict[str, str] = {}
@@ -98,7 +104,7 @@ def read(run: Run, root: str = "", timeout_seconds: float = 20, kernel: t.Option
         # Not loaded: what the running kernel would load.
         on_disk = modules.get(kernel or os.uname().release)
         if on_disk and on_disk["license"]:
-            flavor = "open" if on_disk["license"] == OPEN_LICENSE else "proprietary"
+            flavor = _flavor(on_disk["license"])
             sources["flavor"] = "license of %s" % on_disk["path"][len(root) :]
         else:
             unavailable["flavor"] = "no module is loaded, and none on disk for the running kernel names its licence"
@@ -107,7 +113,13 @@ def read(run: Run, root: str = "", timeout_seconds: float = 20, kernel: t.Option
         "library_version": library_version,
         "flavor": flavor,
         "module_versions": {release: module["version"] for release, module in modules.items()},
+        "module_flavors": {release: _flavor(module["license"]) for release, module in modules.items()},
+        "module_signers": {release: module["signer"] for release, module in modules.items()},
         "nouveau_loaded": os.path.isdir(root + "/sys/module/nouveau"),
         "unavailable": unavailable,
         "sources": sources,
     }
+
+
+def _flavor(license_text: t.Optional[str]) -> t.Optional[str]:
+    return None if not license_text else "open" if license_text == OPEN_LICENSE else "proprietary"

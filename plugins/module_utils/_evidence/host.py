@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_socket
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.files import read_bytes, read_text
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.files import names, read_bytes, read_text
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.packages import DOCKER, upstream
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
@@ -19,14 +19,21 @@ EFI = "/sys/firmware/efi"
 # EFI global variable namespace, UEFI specification 3.3; the file holds 4 bytes of attributes, then the value.
 SECURE_BOOT = EFI + "/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 DMI = "/sys/class/dmi/id"
+IOMMU_GROUPS = "/sys/kernel/iommu_groups"
+ASPM_POLICY = "/sys/module/pcie_aspm/parameters/policy"
+UNITS = ("/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice")
+FABRIC_MANAGER = ("nvidia-fabricmanager", "nvidia-fabric-manager")
+FABRIC_MANAGER_UNIT = "nvidia-fabricmanager.service"
 # First match wins; names as systemd-detect-virt prints them (systemd, src/basic/virt.c).
 DMI_VENDORS = (("KVM", "kvm"), ("OpenStack", "kvm"), ("Amazon EC2", "amazon"), ("QEMU", "qemu"), ("VMware", "vmware"), ("VMW", "vmware"),
                ("innotek GmbH", "oracle"), ("VirtualBox", "oracle"), ("Xen", "xen"), ("Bochs", "bochs"), ("Parallels", "parallels"), ("BHYVE", "bhyve"),
                ("Hyper-V", "microsoft"), ("Virtual Machine", "microsoft"), ("Google Compute Engine", "google"), ("Apple Virtualization", "apple"))  # fmt: skip
 
 
-def read(run: Run, root: str = "", timeout_seconds: float = 20, installed: t.Optional[t.Dict[str, str]] = None) -> t.Dict[str, t.Any]:
-    """`host` of the facts. `installed`: what `packages.read` found."""
+def read(
+    run: Run, root: str = "", timeout_seconds: float = 20, installed: t.Optional[t.Dict[str, str]] = None, nvswitches: t.Sequence[str] = ()
+) -> t.Dict[str, t.Any]:
+    """`host` of the facts but for what only its own subset reads. `installed`: what `packages.read` found; `nvswitches`: from `pci.scan`."""
     installed = installed or {}
     unavailable: t.Dict[str, str] = {}
     sources = {"kernel_release": "uname", "kernel_command_line": "/proc/cmdline"}
@@ -38,6 +45,11 @@ def read(run: Run, root: str = "", timeout_seconds: float = 20, installed: t.Opt
     _note(unavailable, "secure_boot", secure, why, root)
     vendor, why = read_text("%s%s/sys_vendor" % (root, DMI))
     _note(unavailable, "system_vendor", vendor, why, root)
+    policy, why = aspm_policy(root)
+    _note(unavailable, "aspm_policy", policy, why, root)
+    manager, reasons = fabric_manager(root, installed)
+    for field, why in reasons.items():
+        _note(unavailable, "fabric_manager." + field, None, why, root)
     docker, why = docker_socket.version(root, timeout_seconds)
     if docker is not None:
         sources["docker"] = docker_socket.SOCKET
@@ -58,6 +70,10 @@ def read(run: Run, root: str = "", timeout_seconds: float = 20, installed: t.Opt
         "virtualization": virtual,
         "secure_boot": secure,
         "system_vendor": vendor,
+        "iommu_group_count": len(names(root + IOMMU_GROUPS)),
+        "aspm_policy": policy,
+        "nvswitches": list(nvswitches),
+        "fabric_manager": manager,
         "docker": {"version": docker},
         "container_toolkit": {"version": toolkit},
         "unavailable": unavailable,
@@ -98,6 +114,26 @@ def secure_boot(root: str = "") -> t.Tuple[t.Optional[bool], str]:
     if data is None:
         return None, why
     return (data[4] == 1, "") if len(data) == 5 else (None, "%s: %d bytes instead of 5" % (SECURE_BOOT, len(data)))
+
+
+def aspm_policy(root: str = "") -> t.Tuple[t.Optional[str], str]:
+    """`(policy, reason)`: the one in brackets of `[default] performance powersave powersupersave`."""
+    text, why = read_text(root + ASPM_POLICY)
+    match = re.search(r"\[(\w+)\]", text or "")
+    return (match.group(1), "") if match else (None, why or "%s marks no policy" % ASPM_POLICY)
+
+
+def fabric_manager(root: str = "", installed: t.Optional[t.Dict[str, str]] = None) -> t.Tuple[t.Dict[str, t.Any], t.Dict[str, str]]:
+    """`({version, active}, {field: reason})` of NVIDIA's fabric manager: its package, and whether systemd has a process of its unit."""
+    name = next((name for name in sorted(installed or {}) if name.startswith(FABRIC_MANAGER)), None)
+    version = upstream((installed or {}).get(name)) if name else None
+    reasons = {} if version else {"version": "the fabric manager is not installed"}
+    # systemd removes a unit's control group when its last process has ended.
+    base = next((root + path for path in UNITS if os.path.isdir(root + path)), None)
+    active = None if base is None else bool(read_text("%s/%s/cgroup.procs" % (base, FABRIC_MANAGER_UNIT))[0])
+    if active is None:
+        reasons["active"] = "no control groups of systemd below /sys/fs/cgroup"
+    return {"version": version, "active": active}, reasons
 
 
 def container_toolkit(run: Run, root: str, timeout_seconds: float, installed: t.Dict[str, str]) -> t.Tuple[t.Optional[str], str, str]:

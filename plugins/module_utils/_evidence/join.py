@@ -9,37 +9,38 @@ import json
 import re
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.board import SOURCE, board
-
 Facts = t.Dict[str, t.Any]
 
-LINK = ("generation_current", "generation_max", "width_current", "width_max")
-# The fields of a device in the order of docs/architecture.md. None: a value; a tuple: the fields below it.
-DEVICE: t.Tuple[t.Tuple[str, t.Any], ...] = (
-    ("index", None), ("uuid", None), ("serial", None), ("name", None), ("board_part_number", None), ("bus_address", None), ("state", None),
-    ("pci", ("vendor_id", "device_id", "subsystem_vendor_id", "subsystem_device_id", "class_code", "kernel_driver", "numa_node")),
-    ("architecture", None), ("compute_capability", None), ("vbios_version", None), ("inforom_version", None),
-    ("memory", ("total_mib", "reserved_mib", "used_mib")),
-    ("bar1", ("address", "size_mib", "total_mib", "used_mib")),
-    ("power", ("draw_watts", "enforced_limit_watts", "default_limit_watts", "min_limit_watts", "max_limit_watts")),
-    ("temperature", ("gpu_celsius", "slowdown_celsius", "shutdown_celsius")),
-    ("clocks", ("graphics_mhz", "sm_mhz", "memory_mhz", "max_graphics_mhz", "max_memory_mhz")),
-    ("pcie", LINK + ("replay_count", "aspm", "upstream")),
-    ("utilization", ("gpu_percent", "memory_percent")),
-    ("persistence_mode", None), ("compute_mode", None),
-    ("mig_mode", ("current", "pending")),
-    ("ecc", ("mode_current", "mode_pending", "volatile_corrected", "volatile_uncorrected", "aggregate_corrected", "aggregate_uncorrected")),
-    ("retired_pages", ("single_bit", "double_bit", "pending")),
-    ("remapped_rows", ("correctable", "uncorrectable", "pending", "failure")),
-    ("nvlinks", None), ("processes", None), ("event_reasons", None),
-)  # fmt: skip
-UPSTREAM = ("bus_address",) + LINK + ("aspm",)
+# The fields of a device in the order of docs/architecture.md; a dot says that it lies in a group.
+LINK = "generation_current generation_max width_current width_max aspm"
+UPSTREAM = ("bus_address " + LINK + " acs_source_validation prefetchable_window").split()
+DEVICE = (
+    "index uuid serial name board_part_number bus_address state"
+    " pci.vendor_id pci.device_id pci.subsystem_vendor_id pci.subsystem_device_id pci.class_code pci.kernel_driver pci.numa_node pci.cpu_affinity"
+    " pci.iommu_group pci.iommu_group_peers pci.aer.correctable pci.aer.nonfatal pci.aer.fatal pci.sriov.total_vfs pci.sriov.num_vfs"
+    " pci.resizable_bar_sizes_mib"
+    " architecture compute_capability vbios_version inforom_version inforom_valid virtualization_mode"
+    " memory.total_mib memory.reserved_mib memory.used_mib bar1.address bar1.size_mib bar1.total_mib bar1.used_mib"
+    " power.draw_watts power.enforced_limit_watts power.default_limit_watts power.min_limit_watts power.max_limit_watts"
+    " temperature.gpu_celsius temperature.memory_celsius temperature.gpu_max_celsius temperature.slowdown_celsius temperature.shutdown_celsius"
+    " clocks.graphics_mhz clocks.sm_mhz clocks.memory_mhz clocks.max_graphics_mhz clocks.max_memory_mhz"
+    " pcie.generation_current pcie.generation_max pcie.generation_gpu_max pcie.width_current pcie.width_max pcie.replay_count pcie.aspm"
+).split() + ["pcie.upstream." + name for name in UPSTREAM] + (
+    "utilization.gpu_percent utilization.memory_percent persistence_mode compute_mode mig_mode.current mig_mode.pending"
+    " ecc.mode_current ecc.mode_pending ecc.volatile_corrected ecc.volatile_uncorrected ecc.aggregate_corrected ecc.aggregate_uncorrected"
+    " retired_pages.single_bit retired_pages.double_bit retired_pages.pending"
+    " remapped_rows.correctable remapped_rows.uncorrectable remapped_rows.pending remapped_rows.failure nvlinks processes event_reasons"
+).split()  # fmt: skip
 # Fields that only sysfs has.
-FROM_SYSFS = ("pci.class_code", "pci.kernel_driver", "pci.numa_node", "bar1.address", "bar1.size_mib", "pcie.aspm") + tuple(
-    "pcie.upstream." + name for name in UPSTREAM
-)
-DRIVER = ("loaded_version", "library_version", "flavor", "module_versions", "cuda_version", "nouveau_loaded", "packages", "reader")
-HOST = ("kernel_release", "kernel_command_line", "virtualization", "secure_boot", "system_vendor", "docker", "container_toolkit")
+FROM_SYSFS = [
+    field for field in DEVICE
+    if field.startswith(("pci.", "pcie.upstream.")) and not re.match(r"pci\.(sub|vendor|device)", field)
+] + ["bar1.address", "bar1.size_mib", "pcie.aspm"]  # fmt: skip
+DRIVER = ("loaded_version library_version flavor module_versions module_flavors module_signers dkms packages nouveau_loaded cuda_version reader").split()
+HOST = (
+    "kernel_release kernel_command_line boot_kernel_release virtualization secure_boot system_vendor iommu_group_count aspm_policy topology nvswitches"
+    " fabric_manager.version fabric_manager.active kernel_events power power_sources processor_limit_watts docker.version container_toolkit.version"
+).split()
 
 # /proc/driver/nvidia/gpus/*/information → field. It shows question marks for what the driver has not read yet.
 INFORMATION = (("GPU UUID", "uuid"), ("Video BIOS", "vbios_version"), ("Model", "name"))
@@ -54,28 +55,28 @@ def facts(
     driver: t.Optional[Facts],
     host: t.Optional[Facts],
     not_gathered: str = "not gathered",
+    without: t.Sequence[str] = (),
 ) -> Facts:
     """`ansible_facts.gpu`, the same keys whatever is missing.
 
     `on_pci`: `pci.read`, None when not read; `information`: `driver.information`; `loaded`: whether the kernel module is;
-    `answer`: `nvml_answer.answer`; `driver` and `host`: what their readers returned, None when not read.
+    `answer`: `nvml_answer.answer`; `driver` and `host`: what their readers returned, None when not read;
+    `without`: fields of the devices that nobody was asked for.
     """
     devices = None if on_pci is None else _devices(on_pci, information, loaded, answer)
+    for one in devices or ():
+        if one["state"] == "ok":
+            one["unavailable"].update(dict.fromkeys(without, not_gathered))
     return {
         "count": None if devices is None else len(devices),
         "devices": devices or [],
         "driver": _driver(driver, answer, not_gathered),
-        "host": _host(host, not_gathered),
+        "host": _explained(_part(HOST, host), HOST, not_gathered),
     }
 
 
 def _driver(read: t.Optional[Facts], answer: Facts, not_gathered: str) -> Facts:
-    found: Facts = dict.fromkeys(DRIVER)
-    found.update(unavailable={}, sources={})
-    if read is None:
-        found["unavailable"] = dict.fromkeys((name for name in DRIVER if name not in ("cuda_version", "reader")), not_gathered)
-    else:
-        found.update(read)
+    found = _part(DRIVER, read)
     answered = bool(answer["reader"] and (answer["devices"] or not answer["error"]))
     found["reader"] = answer["reader"] if answered else None
     found["cuda_version"] = answer["cuda_version"]
@@ -87,16 +88,27 @@ def _driver(read: t.Optional[Facts], answer: Facts, not_gathered: str) -> Facts:
         found["unavailable"]["cuda_version"] = answer["error"] or "not reported"
     else:
         found["sources"]["cuda_version"] = answer["reader"]
+    return _explained(found, DRIVER, not_gathered)
+
+
+def _part(fields: t.Sequence[str], read: t.Optional[Facts]) -> Facts:
+    found = _empty(fields)
+    found.update(unavailable={}, sources={})
+    found.update(read or {})
     return found
 
 
-def _host(read: t.Optional[Facts], not_gathered: str) -> Facts:
-    found: Facts = dict.fromkeys(HOST)
-    found.update(docker={"version": None}, container_toolkit={"version": None}, unavailable={}, sources={})
-    if read is None:
-        found["unavailable"] = dict.fromkeys(HOST[:-2] + ("docker.version", "container_toolkit.version"), not_gathered)
-    else:
-        found.update(read)
+def _explained(found: Facts, fields: t.Sequence[str], not_gathered: str) -> Facts:
+    for field in fields:
+        if _get(found, field) is None:
+            found["unavailable"].setdefault(field, not_gathered)
+    return found
+
+
+def _empty(fields: t.Sequence[str]) -> Facts:
+    found: Facts = {}
+    for field in fields:
+        _set(found, field, None)
     return found
 
 
@@ -115,8 +127,7 @@ def _devices(on_pci: t.Sequence[Facts], information: t.Dict[str, t.Dict[str, str
 
 
 def _device(on_pci: Facts, information: t.Dict[str, str], loaded: bool, answer: Facts, asked: t.Optional[Facts]) -> Facts:
-    found: Facts = {name: dict.fromkeys(below) if below else None for name, below in DEVICE}
-    found["pcie"]["upstream"] = dict.fromkeys(UPSTREAM)
+    found = _empty(DEVICE)
     reasons: t.Dict[str, str] = {}
     sources: t.Dict[str, str] = {}
     found["bus_address"] = on_pci["bus_address"]
@@ -132,7 +143,7 @@ def _device(on_pci: Facts, information: t.Dict[str, str], loaded: bool, answer: 
         _from_nvml(found, reasons, sources, asked, answer["reader"])
     _from_catalogue(found, sources, asked)
     found["state"], why = _state(on_pci, loaded, answer, asked)
-    for field in _leaves():
+    for field in DEVICE:
         if _get(found, field) is None:
             reasons.setdefault(field, why)
         else:
@@ -186,6 +197,8 @@ def _from_nvml(found: Facts, reasons: t.Dict[str, str], sources: t.Dict[str, str
 
 def _from_catalogue(found: Facts, sources: t.Dict[str, str], asked: t.Optional[Facts]) -> None:
     """What the board is, where nobody else said so; the architecture always, because every reader has names of its own for it."""
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.board import SOURCE, board  # a host without GPUs needs none
+
     known = board(found["pci"])
     if known:
         found["architecture"] = known["architecture"]
@@ -197,15 +210,6 @@ def _from_catalogue(found: Facts, sources: t.Dict[str, str], asked: t.Optional[F
         found["architecture"] = asked["architecture"]
 
 
-def _leaves() -> t.List[str]:
-    """Every dotted field that can be unavailable."""
-    fields: t.List[str] = []
-    for name, below in DEVICE:
-        fields.extend(["%s.%s" % (name, one) for one in below] if below else [name])
-    fields.remove("pcie.upstream")
-    return fields + ["pcie.upstream." + one for one in UPSTREAM]
-
-
 def _get(found: Facts, field: str) -> t.Any:
     value: t.Any = found
     for name in field.split("."):
@@ -214,8 +218,7 @@ def _get(found: Facts, field: str) -> t.Any:
 
 
 def _set(found: Facts, field: str, value: t.Any) -> None:
-    group, dot, name = field.partition(".")
-    if dot:
-        found[group][name] = value
-    else:
-        found[group] = value
+    *groups, name = field.split(".")
+    for group in groups:
+        found = found.setdefault(group, {})
+    found[name] = value

@@ -18,14 +18,17 @@ Run = t.Callable[..., t.Tuple[int, str, str]]
 MODULE = r"nvidia(?:-(?:current|legacy-\d+xx|tesla(?:-\d+)?)(?:-open)?)?\.ko(?:\.xz|\.zst|\.gz)?"
 IN_MODULES_DEP = re.compile(rb"^((?:[^:\n]*/)?" + MODULE.encode() + rb"):", re.MULTILINE)
 FILE = re.compile("^%s$" % MODULE)
+SIGNATURE_MAGIC = b"~Module signature appended~\n"
+SIGNATURE_BYTES = 16384
+COMMON_NAME = b"\x06\x03\x55\x04\x03"  # DER of the object identifier 2.5.4.3
 # Where packages put it, in the order in which depmod prefers them; looked at when modules.dep does not know it (yet).
 FOLDERS = ("updates/dkms", "updates", "extra", "extra/nvidia", "weak-updates/nvidia", "kernel/drivers/video", "kernel/drivers/char/drm")
 
 
 def versions(run: Run, root: str = "", timeout_seconds: float = 20) -> t.Tuple[t.Dict[str, t.Dict[str, t.Any]], t.Dict[str, str]]:
-    """`({kernel release: {version, license, path}}, {kernel release: reason})` of the NVIDIA module of every kernel below /lib/modules.
+    """`({kernel release: {version, license, path, signer}}, {kernel release: reason})` of the NVIDIA module of every kernel below /lib/modules.
 
-    Kernels without the module are in neither.
+    `signer`: common name of who signed the module, None when it is not signed. Kernels without the module are in neither.
     """
     found: t.Dict[str, t.Dict[str, t.Any]] = {}
     unreadable: t.Dict[str, str] = {}
@@ -36,7 +39,7 @@ def versions(run: Run, root: str = "", timeout_seconds: float = 20) -> t.Tuple[t
             continue
         info, why = modinfo(path) if path.endswith(".ko") else _modinfo_command(run, path, timeout_seconds)
         if info.get("version"):
-            found[kernel] = {"version": info["version"], "license": info.get("license"), "path": path}
+            found[kernel] = {"version": info["version"], "license": info.get("license"), "path": path, "signer": info.get("signer") or None}
         else:
             unreadable[kernel] = why or "%s names no version" % path
     return found, unreadable
@@ -66,6 +69,10 @@ def modinfo(path: str) -> t.Tuple[t.Dict[str, str], str]:
     try:
         with open(path, "rb") as handle:
             section = _section(handle, b".modinfo")
+            handle.seek(0, os.SEEK_END)
+            size = handle.tell()
+            handle.seek(max(0, size - SIGNATURE_BYTES))
+            signed_by = signer(handle.read())
     except (OSError, ValueError) as error:
         return {}, reason(path, error)
     except (struct.error, IndexError):
@@ -77,7 +84,28 @@ def modinfo(path: str) -> t.Tuple[t.Dict[str, str], str]:
         key, equals, value = item.decode("utf-8", "replace").partition("=")
         if equals:
             info.setdefault(key, value)
+    if signed_by:
+        info["signer"] = signed_by
     return info, ""
+
+
+def signer(tail: bytes) -> t.Optional[str]:
+    """Common name of the issuer in the signature at the end of a module, as `modinfo -F signer`; None when it is not signed or not understood.
+
+    The end is a PKCS#7 message, struct module_signature (12 bytes, the last four the message's length) and a magic text (kernel,
+    include/linux/module_signature.h). The message holds no certificates, so its only common name is that of the signer.
+    """
+    if not tail.endswith(SIGNATURE_MAGIC) or len(tail) < len(SIGNATURE_MAGIC) + 12:
+        return None
+    end = len(tail) - len(SIGNATURE_MAGIC) - 12
+    (length,) = struct.unpack_from(">I", tail, end + 8)
+    message = tail[max(0, end - length) : end]
+    at = message.find(COMMON_NAME)
+    if at < 0 or at + len(COMMON_NAME) + 2 > len(message):
+        return None
+    start = at + len(COMMON_NAME) + 2
+    # Names are shorter than 128 bytes: one byte of length.
+    return message[start : start + message[start - 1]].decode("utf-8", "replace") or None
 
 
 def _section(handle: t.BinaryIO, wanted: bytes) -> t.Optional[bytes]:

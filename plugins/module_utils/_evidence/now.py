@@ -8,13 +8,9 @@ from __future__ import annotations
 import typing as t
 
 
-# What gpu_facts gathers unless told otherwise.
-CHEAP = ("pci", "devices", "driver", "host")
-
-
 def read_now(run: t.Callable[..., t.Tuple[int, str, str]], also: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
-    """What gpu_facts would return as `ansible_facts.gpu`; `run` as in `read_gpu`. `also`: subsets beside the cheap ones."""
+    """What gpu_facts would return as `ansible_facts.gpu`; `run` as in `read_gpu`. `also`: subsets beside those that are cheap."""
     # Imported here: a module that was given facts is not to pay for compiling the readers on every run.
-    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.gpu import read_gpu
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.gpu import CHEAP, read_gpu
 
     return read_gpu(run, gather_subset=CHEAP + tuple(also))

@@ -17,7 +17,10 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child impor
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
 
+Texts = t.Dict[str, str]
+
 READER = "nvidia-smi"
+PROCESS = ["processes", "process_info"]
 LINKS = ["nvlink", "-s"]
 CAPABILITIES = ["--query-gpu=pci.bus_id,compute_cap", "--format=csv,noheader"]
 # What nvidia-smi prints in place of a value → the reason (nvidia-smi 470 to 580 put some of them in brackets).
@@ -38,11 +41,11 @@ class _NoValueError(Exception):
     """The field holds no value."""
 
 
-def ask(run: Run, timeout_seconds: float, emit: Emit) -> None:
+def ask(run: Run, timeout_seconds: float, emit: Emit, inforom: bool = False) -> None:
     """Run nvidia-smi and emit one `nvml_answer.answer`.
 
     The XML has neither links nor compute capabilities: both are asked for where the board catalogue does not settle them, as each start
-    of nvidia-smi can take a second.
+    of nvidia-smi can take a second. `inforom`: also have the InfoROM checked, which only nvidia-smi without options does.
     """
     rc, out, err = run(["nvidia-smi", "-q", "-x"], timeout_seconds=timeout_seconds)
     failure = failed(rc, out, err, timeout_seconds)
@@ -65,6 +68,9 @@ def ask(run: Run, timeout_seconds: float, emit: Emit) -> None:
         if devices:
             rc, out, err = run(["nvidia-smi"] + arguments, timeout_seconds=timeout_seconds)
             add(devices, out if rc == 0 else None)
+    if inforom:
+        rc, out, _err = run(["nvidia-smi"], timeout_seconds=timeout_seconds)
+        add_inforom([one for one in found["devices"] if not one["lost"]], rc, out)
     emit(found)
 
 
@@ -84,19 +90,55 @@ def failed(rc: int, out: str, err: str, timeout_seconds: float) -> t.Optional[t.
 
 def parse(text: str) -> t.Dict[str, t.Any]:
     """`nvml_answer.answer` from the text of `nvidia-smi -q -x`. What is not there or not understood is unavailable; never raises."""
-    from xml.etree import ElementTree  # costs 10 ms: only this path pays
+    from xml.parsers import expat  # a tenth of what ElementTree costs to import, and only this path pays
 
     try:
-        log = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
+        log, gpus = texts(text, expat)
+    except (expat.ExpatError, ValueError) as error:
         return nvml.answer(READER, error="nvidia-smi: the log is not XML: %s" % error)
-    devices = [device(element, index) for index, element in enumerate(log.findall("gpu"))]
+    devices = [device(gpu, index) for index, gpu in enumerate(gpus)]
     return nvml.answer(READER, driver_version=_or_none(log, "driver_version"), cuda_version=_or_none(log, "cuda_version"), devices=devices)
 
 
-def device(gpu: t.Any, index: int) -> nvml.Device:
-    """The answers in one `gpu` element."""
-    found = nvml.Device(index, nvml.bus_address(gpu.get("id") or _or_none(gpu, "pci/pci_bus_id") or ""))
+def texts(text: str, expat: t.Any) -> t.Tuple[Texts, t.List[Texts]]:
+    """The log's own texts and those of each GPU: path below the GPU (`pci/pci_bus_id`) → text, the first one of a path.
+
+    `@id` is the attribute of the `gpu` element; each `processes/process_info` counts: `processes/process_info/0/pid`.
+    """
+    log: Texts = {}
+    gpus: t.List[Texts] = []
+    path: t.List[str] = []
+    heard: t.List[str] = []
+    processes = [0]
+
+    def start(name: str, attributes: t.Dict[str, str]) -> None:
+        path.append(name)
+        del heard[:]
+        if len(path) == 2 and name == "gpu":
+            gpus.append({"@id": attributes.get("id", "")})
+            processes[0] = 0
+
+    def end(name: str) -> None:
+        keys = path[2:] if len(path) > 1 and path[1] == "gpu" else path[1:]
+        found = gpus[-1] if len(path) > 1 and path[1] == "gpu" else log
+        if keys[:2] == PROCESS:
+            keys = PROCESS + [str(processes[0])] + keys[2:]
+            processes[0] += len(path) == 4
+        if keys:
+            found.setdefault("/".join(keys), "".join(heard).strip())
+        path.pop()
+        del heard[:]
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, heard.append
+    parser.Parse(text, True)
+    return log, gpus
+
+
+def device(gpu: Texts, index: int) -> nvml.Device:
+    """The answers in the texts of one GPU."""
+    found = nvml.Device(index, nvml.bus_address(gpu["@id"] or _or_none(gpu, "pci/pci_bus_id") or ""))
     try:
         found.pci = nvml.pci_ids(int(_value(gpu, "pci/pci_device_id"), 16), int(_value(gpu, "pci/pci_sub_system_id"), 16))
     except (_NoValueError, ValueError):
@@ -118,7 +160,7 @@ def device(gpu: t.Any, index: int) -> nvml.Device:
         except ValueError as error:
             found.refuse(fields, "not understood: %.60s" % error)
     # A field of its own cannot be trusted: the lost GPU's other fields repeat what was last known.
-    if any(_reason(element.text) == nvml.LOST for element in gpu.iter()):
+    if any(_reason(text) == nvml.LOST for text in gpu.values()):
         found.mark_lost()
     return found
 
@@ -151,25 +193,41 @@ def add_capabilities(devices: t.Sequence[t.Dict[str, t.Any]], text: t.Optional[s
             one["values"].update({"compute_capability.major": int(match.group(1)), "compute_capability.minor": int(match.group(2))})
 
 
+def add_inforom(devices: t.Sequence[t.Dict[str, t.Any]], rc: int, text: str) -> None:
+    """Set `inforom_valid` from plain `nvidia-smi`: it ends with 14 and names each GPU whose InfoROM is corrupted.
+
+    `-q -x` does neither, which is why it is not read from there.
+    """
+    corrupted = {nvml.bus_address(address) for address in re.findall(r"infoROM is corrupted at gpu ([0-9A-Fa-f:.]+)", text)}
+    for one in devices:
+        if one["bus_address"] in corrupted:
+            one["values"][nvml.INFOROM_VALID] = False
+        elif rc == 0 or (rc == nvml.CORRUPTED_INFOROM and corrupted):
+            if "inforom_version" in one["values"]:
+                one["values"][nvml.INFOROM_VALID] = True
+            else:
+                one["unavailable"][nvml.INFOROM_VALID] = one["unavailable"].get("inforom_version", "not reported")
+        else:
+            one["unavailable"][nvml.INFOROM_VALID] = "nvidia-smi: rc %d" % rc
+
+
 def _reason(text: t.Optional[str]) -> t.Optional[str]:
     """The reason when `text` stands in place of a value, else None."""
     return NO_VALUES.get((text or "").strip().strip("[]").lower())
 
 
-def _value(gpu: t.Any, path: str) -> str:
-    element = gpu.find(path)
-    if element is None:
+def _value(gpu: Texts, path: str) -> str:
+    text = gpu.get(path)
+    if text is None:
         # A whole group can be replaced by one text: <remapped_rows>N/A</remapped_rows>.
-        parent = gpu.find(path.rpartition("/")[0]) if "/" in path else None
-        raise _NoValueError(_reason(parent.text if parent is not None else None) or "not reported")
-    text = (element.text or "").strip()
+        raise _NoValueError(_reason(gpu.get(path.rpartition("/")[0])) or "not reported")
     reason = _reason(text)
     if reason or not text:
         raise _NoValueError(reason or "not reported")
     return text
 
 
-def _first(gpu: t.Any, paths: t.Sequence[str]) -> str:
+def _first(gpu: Texts, paths: t.Sequence[str]) -> str:
     """The first of `paths` that has a value; the reason of the first one that is there at all."""
     reasons = []
     for path in paths:
@@ -180,7 +238,7 @@ def _first(gpu: t.Any, paths: t.Sequence[str]) -> str:
     raise _NoValueError(next((reason for reason in reasons if reason != "not reported"), "not reported"))
 
 
-def _or_none(gpu: t.Any, path: str) -> t.Optional[str]:
+def _or_none(gpu: Texts, path: str) -> t.Optional[str]:
     try:
         return _value(gpu, path)
     except _NoValueError:
@@ -214,45 +272,57 @@ def _yes(text: str) -> bool:
     return text.lower() == "yes"
 
 
-def _ecc_counts(gpu: t.Any) -> t.List[t.Optional[int]]:
+def _virtualization(text: str) -> str:
+    word = text.lower().replace("pass-through", "passthrough").replace(" ", "_")
+    if word not in nvml.VIRTUALIZATION_MODES:
+        raise ValueError(text)
+    return word
+
+
+def _below(gpu: Texts, group: str) -> t.Dict[str, str]:
+    """Name → text of what lies directly in `group`."""
+    found = (path.rpartition("/") for path in gpu)
+    return {name: gpu["%s/%s" % (above, name)] for above, _slash, name in found if above == group}
+
+
+def _ecc_counts(gpu: Texts) -> t.List[t.Optional[int]]:
     """Totals as nvmlDeviceGetTotalEccErrors counts them: one total before Ampere, DRAM and SRAM apart since."""
     counts: t.List[t.Optional[int]] = []
     reason = "not reported"
-    for period in ("volatile", "aggregate"):
-        group = gpu.find("ecc_errors/" + period)
+    for period in ("ecc_errors/volatile", "ecc_errors/aggregate"):
+        places = _below(gpu, period)
         for bits, word in (("single_bit", "correctable"), ("double_bit", "uncorrectable")):
-            total = None if group is None else group.find(bits + "/total")
-            if total is not None:
-                parts = [total]
-            else:
-                parts = [] if group is None else [one for one in group if re.match(r"[sd]ram_%s" % word, one.tag)]
-            reason = next(filter(None, (_reason(one.text) for one in parts)), reason)
-            numbers = [_number((one.text or "").strip()) for one in parts if not _reason(one.text)]
+            total = gpu.get("%s/%s/total" % (period, bits))
+            parts = [text for name, text in places.items() if re.match(r"[sd]ram_%s" % word, name)] if total is None else [total]
+            reason = next(filter(None, map(_reason, parts)), reason)
+            numbers = [_number(text) for text in parts if not _reason(text)]
             counts.append(sum(numbers) if numbers else None)
     if counts == [None] * 4:
         raise _NoValueError(reason)
     return counts
 
 
-def _processes(gpu: t.Any) -> t.List[t.List[t.Dict[str, t.Any]]]:
-    group = gpu.find("processes")
-    if group is None or _reason(group.text):
-        raise _NoValueError("not reported" if group is None else _reason(group.text))
+def _processes(gpu: Texts) -> t.List[t.List[t.Dict[str, t.Any]]]:
+    reason = _reason(gpu.get("processes"))
+    if reason or "processes" not in gpu:
+        raise _NoValueError(reason or "not reported")
     found = {}
-    for process in group.findall("process_info"):
-        used = _or_none(process, "used_memory")
-        pid = _number(_value(process, "pid"))
-        found[pid] = {"pid": pid, "name": _or_none(process, "process_name"), "used_memory_mib": None if used is None else _number(used)}
+    for path in gpu:
+        if path.startswith("processes/process_info/") and path.endswith("/pid"):
+            base = path[: -len("pid")]
+            used = _or_none(gpu, base + "used_memory")
+            pid = _number(_value(gpu, path))
+            found[pid] = {"pid": pid, "name": _or_none(gpu, base + "process_name"), "used_memory_mib": None if used is None else _number(used)}
     return [[found[pid] for pid in sorted(found)]]
 
 
-def _event_reasons(gpu: t.Any) -> t.List[t.List[str]]:
+def _event_reasons(gpu: Texts) -> t.List[t.List[str]]:
     for group, prefix in (("clocks_event_reasons", "clocks_event_reason_"), ("clocks_throttle_reasons", "clocks_throttle_reason_")):
-        element = gpu.find(group)
-        if element is not None:
-            if _reason(element.text) or not len(element):
-                raise _NoValueError(_reason(element.text) or "not reported")
-            active = {one.tag[len(prefix) :] for one in element if (one.text or "").strip() == "Active"}
+        if group in gpu:
+            texts_below = _below(gpu, group)
+            if _reason(gpu[group]) or not texts_below:
+                raise _NoValueError(_reason(gpu[group]) or "not reported")
+            active = {name[len(prefix) :] for name, text in texts_below.items() if text == "Active"}
             return [[name for _bit, name in nvml.EVENT_REASONS if name in active]]
     raise _NoValueError("not reported")
 
@@ -267,6 +337,7 @@ FIELDS: t.Tuple[t.Tuple[str, t.Tuple[str, ...], t.Callable[[str], t.Any]], ...] 
     ("board_part_number", ("board_part_number",), str),
     ("vbios_version", ("vbios_version",), str),
     ("inforom_version", ("inforom_version/img_version",), str),
+    ("virtualization_mode", ("gpu_virtualization_mode/virtualization_mode",), _virtualization),
     ("memory.total_mib", ("fb_memory_usage/total",), _number),
     ("memory.reserved_mib", ("fb_memory_usage/reserved",), _number),
     ("memory.used_mib", ("fb_memory_usage/used",), _number),
@@ -278,6 +349,8 @@ FIELDS: t.Tuple[t.Tuple[str, t.Tuple[str, ...], t.Callable[[str], t.Any]], ...] 
     ("power.min_limit_watts", tuple(group + "min_power_limit" for group in POWER), _watts),
     ("power.max_limit_watts", tuple(group + "max_power_limit" for group in POWER), _watts),
     ("temperature.gpu_celsius", ("temperature/gpu_temp",), _number),
+    ("temperature.memory_celsius", ("temperature/memory_temp",), _number),
+    ("temperature.gpu_max_celsius", ("temperature/gpu_temp_max_gpu_threshold",), _number),
     ("temperature.shutdown_celsius", ("temperature/gpu_temp_max_threshold",), _number),
     ("temperature.slowdown_celsius", ("temperature/gpu_temp_slow_threshold",), _number),
     ("clocks.graphics_mhz", ("clocks/graphics_clock",), _number),
@@ -287,6 +360,7 @@ FIELDS: t.Tuple[t.Tuple[str, t.Tuple[str, ...], t.Callable[[str], t.Any]], ...] 
     ("clocks.max_memory_mhz", ("max_clocks/mem_clock",), _number),
     ("pcie.generation_current", (LINK + "pcie_gen/current_link_gen",), _number),
     ("pcie.generation_max", (LINK + "pcie_gen/max_link_gen",), _number),
+    ("pcie.generation_gpu_max", (LINK + "pcie_gen/max_device_link_gen",), _number),
     ("pcie.width_current", (LINK + "link_widths/current_link_width",), _number),
     ("pcie.width_max", (LINK + "link_widths/max_link_width",), _number),
     ("pcie.replay_count", ("pci/replay_counter",), _number),

@@ -29,8 +29,11 @@ class _RefusedError(Exception):
         self.code = code
 
 
-def ask(emit: Emit) -> None:
-    """Ask NVML everything and emit parts of an `nvml_answer.answer`: the system first, then device by device."""
+def ask(emit: Emit, inforom: bool = False) -> None:
+    """Ask NVML everything and emit parts of an `nvml_answer.answer`: the system first, then device by device.
+
+    `inforom`: also have the InfoROM's checksum computed, for which the driver reads the flash memory.
+    """
     try:
         binding = importlib.import_module("pynvml")
     except Exception as error:  # a broken binding fails in its own ways
@@ -49,11 +52,11 @@ def ask(emit: Emit) -> None:
         emit({"error": "NVML: %s" % refused.reason, "code": refused.code})
         return
     for index in range(count):
-        emit({"device": device(binding, index).to_dict()})
+        emit({"device": device(binding, index, QUERIES + INFOROM if inforom else QUERIES).to_dict()})
 
 
-def device(binding: t.Any, index: int) -> nvml.Device:
-    """Every answer of the GPU with NVML index `index`; one attempt a field, none after it turned out to be lost."""
+def device(binding: t.Any, index: int, queries: t.Optional[t.Sequence[t.Any]] = None) -> nvml.Device:
+    """Every answer (to `queries`, default QUERIES) of the GPU with NVML index `index`; one attempt a field, none after it turned out to be lost."""
     found = nvml.Device(index, None)
     try:
         handle = _call(binding, "nvmlDeviceGetHandleByIndex", index)
@@ -65,7 +68,7 @@ def device(binding: t.Any, index: int) -> nvml.Device:
     found.bus_address = nvml.bus_address(_text(info.busId))
     found.pci = nvml.pci_ids(info.pciDeviceId, info.pciSubSystemId)
     found.architecture = ARCHITECTURES.get(_or_none(binding, "nvmlDeviceGetArchitecture", int, handle))
-    for fields, query, convert in QUERIES:
+    for fields, query, convert in QUERIES if queries is None else queries:
         try:
             if callable(query):
                 found.note(fields, query(binding, handle))
@@ -122,6 +125,28 @@ def _watts(milliwatts: int) -> float:
 
 def _compute_mode(value: int) -> t.Optional[str]:
     return COMPUTE_MODES[value] if 0 <= value < len(COMPUTE_MODES) else None
+
+
+def _virtualization(value: int) -> t.Optional[str]:
+    return nvml.VIRTUALIZATION_MODES[value] if 0 <= value < len(nvml.VIRTUALIZATION_MODES) else None
+
+
+def _memory_temperature(binding: t.Any, handle: t.Any) -> t.List[int]:
+    # NVML_FI_DEV_MEMORY_TEMP: a field value, for which there is no function of its own.
+    answer = _call(binding, "nvmlDeviceGetFieldValues", handle, [82])[0]
+    if answer.nvmlReturn:
+        raise _RefusedError(nvml.CODES.get(answer.nvmlReturn, "NVML error %d" % answer.nvmlReturn), answer.nvmlReturn)
+    return [int(answer.value.uiVal)]
+
+
+def _inforom(binding: t.Any, handle: t.Any) -> t.List[bool]:
+    try:
+        _call(binding, "nvmlDeviceValidateInforom", handle)
+    except _RefusedError as refused:
+        if refused.code != nvml.CORRUPTED_INFOROM:
+            raise
+        return [False]
+    return [True]
 
 
 def _event_reasons(bits: int) -> t.List[str]:
@@ -221,6 +246,7 @@ QUERIES: t.Tuple[t.Tuple[t.Tuple[str, ...], t.Any, t.Any], ...] = (
     (("vbios_version",), ("nvmlDeviceGetVbiosVersion",), _text),
     (("inforom_version",), ("nvmlDeviceGetInforomImageVersion",), _text),
     (("compute_capability.major", "compute_capability.minor"), ("nvmlDeviceGetCudaComputeCapability",), int),
+    (("virtualization_mode",), ("nvmlDeviceGetVirtualizationMode",), _virtualization),
     (("memory.total_mib", "memory.reserved_mib", "memory.used_mib"), _memory, None),
     (("bar1.total_mib", "bar1.used_mib"), _bar1, None),
     (("power.draw_watts",), ("nvmlDeviceGetPowerUsage",), _watts),
@@ -228,6 +254,8 @@ QUERIES: t.Tuple[t.Tuple[t.Tuple[str, ...], t.Any, t.Any], ...] = (
     (("power.default_limit_watts",), ("nvmlDeviceGetPowerManagementDefaultLimit",), _watts),
     (("power.min_limit_watts", "power.max_limit_watts"), ("nvmlDeviceGetPowerManagementLimitConstraints",), _watts),
     (("temperature.gpu_celsius",), ("nvmlDeviceGetTemperature", 0), int),
+    (("temperature.memory_celsius",), _memory_temperature, None),
+    (("temperature.gpu_max_celsius",), ("nvmlDeviceGetTemperatureThreshold", 3), int),
     (("temperature.shutdown_celsius",), ("nvmlDeviceGetTemperatureThreshold", 0), int),
     (("temperature.slowdown_celsius",), ("nvmlDeviceGetTemperatureThreshold", 1), int),
     (("clocks.graphics_mhz",), ("nvmlDeviceGetClockInfo", 0), int),
@@ -237,6 +265,7 @@ QUERIES: t.Tuple[t.Tuple[t.Tuple[str, ...], t.Any, t.Any], ...] = (
     (("clocks.max_memory_mhz",), ("nvmlDeviceGetMaxClockInfo", 2), int),
     (("pcie.generation_current",), ("nvmlDeviceGetCurrPcieLinkGeneration",), int),
     (("pcie.generation_max",), ("nvmlDeviceGetMaxPcieLinkGeneration",), int),
+    (("pcie.generation_gpu_max",), ("nvmlDeviceGetGpuMaxPcieLinkGeneration",), int),
     (("pcie.width_current",), ("nvmlDeviceGetCurrPcieLinkWidth",), int),
     (("pcie.width_max",), ("nvmlDeviceGetMaxPcieLinkWidth",), int),
     (("pcie.replay_count",), ("nvmlDeviceGetPcieReplayCounter",), int),
@@ -258,3 +287,4 @@ QUERIES: t.Tuple[t.Tuple[t.Tuple[str, ...], t.Any, t.Any], ...] = (
     (("processes",), _processes, None),
     (("event_reasons",), _reasons, None),
 )
+INFOROM = (((nvml.INFOROM_VALID,), _inforom, None),)

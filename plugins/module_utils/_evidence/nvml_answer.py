@@ -35,7 +35,11 @@ CODES = {
     999: "unknown error",
 }
 FUNCTION_NOT_FOUND = 13
+CORRUPTED_INFOROM = 14
 GPU_IS_LOST = 15
+INFOROM_VALID = "inforom_valid"
+# nvmlGpuVirtualizationMode_t
+VIRTUALIZATION_MODES = ("none", "passthrough", "vgpu", "host_vgpu", "host_vsga")
 
 # Bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h, nvmlClocksEventReason*).
 EVENT_REASONS = (

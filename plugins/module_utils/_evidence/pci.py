@@ -17,6 +17,10 @@ Device = t.Dict[str, t.Any]
 NVIDIA = "0x10de"
 # VGA and 3D controllers: the classes that NVIDIA's kernel module accepts (nv-pci.c). Audio and USB functions of the same card have others.
 GPU_CLASSES = ("0300", "0302")
+# "Other bridge": every NVSwitch that is on the PCI bus.
+NVSWITCH_CLASS = "0680"
+BRIDGE_CLASS = "06"
+DEVICES = "/sys/bus/pci/devices"
 BUS_ADDRESS = re.compile(r"^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")
 MIB = 1024 * 1024
 
@@ -26,16 +30,37 @@ UNSET = 0x20000000
 
 GENERATIONS = {"2.5": 1, "5.0": 2, "5": 2, "8.0": 3, "8": 3, "16.0": 4, "16": 4, "32.0": 5, "32": 5, "64.0": 6, "64": 6}
 LINK_FIELDS = ("generation_current", "generation_max", "width_current", "width_max", "aspm")
+IDS = (("vendor_id", "vendor"), ("device_id", "device"), ("subsystem_vendor_id", "subsystem_vendor"), ("subsystem_device_id", "subsystem_device"),
+       ("class_code", "class"))  # fmt: skip
+# Group, field → file that only some devices have.
+AER = tuple((kind, "aer_dev_" + kind) for kind in ("correctable", "nonfatal", "fatal"))
+SRIOV = (("total_vfs", "sriov_totalvfs"), ("num_vfs", "sriov_numvfs"))
+NO_SRIOV = "the device has no SR-IOV"
+NO_AER = "the kernel counts no errors of the device (no AER)"
 
 
-def read(root: str = "") -> t.List[Device]:
-    """Every NVIDIA GPU under `root`/sys/bus/pci, ordered by bus address.
+def scan(root: str = "") -> t.Tuple[t.List[str], t.List[str]]:
+    """`(GPUs, NVSwitches)`: bus addresses of NVIDIA's devices under `root`/sys/bus/pci, in the order of the bus."""
+    gpus, switches = [], []
+    for name in names(root + DEVICES):
+        path = "%s%s/%s" % (root, DEVICES, name)
+        if BUS_ADDRESS.match(name) and read_text(path + "/vendor")[0] == NVIDIA:
+            code = (read_text(path + "/class")[0] or "")[2:6]
+            if code in GPU_CLASSES:
+                gpus.append(name)
+            elif code == NVSWITCH_CLASS:
+                switches.append(name)
+    return sorted(gpus, key=order), sorted(switches, key=order)
+
+
+def read(root: str = "", addresses: t.Optional[t.Sequence[str]] = None) -> t.List[Device]:
+    """The GPUs with these bus addresses (None: every one that `scan` finds).
 
     Keys: `bus_address`, `pci`, `bar1` (`address` as hexadecimal text, `size_mib`), `pcie` (with `upstream`), as in the facts; `lost`
-    (the device no longer answers on the bus), `source`, `unavailable` (dotted field → reason).
+    (the device no longer answers on the bus), `route` (names of the host bridge and of each bridge down to the device), `source`,
+    `unavailable` (dotted field → reason).
     """
-    base = root + "/sys/bus/pci/devices"
-    return [_device(base, name, root) for name in sorted(filter(BUS_ADDRESS.match, names(base)), key=order) if _is_gpu("%s/%s" % (base, name))]
+    return [_device(name, root) for name in (scan(root)[0] if addresses is None else addresses)]
 
 
 def order(bus_address: str) -> t.Tuple[int, ...]:
@@ -43,20 +68,12 @@ def order(bus_address: str) -> t.Tuple[int, ...]:
     return tuple(int(part, 16) for part in re.split(r"[:.]", bus_address))
 
 
-def _is_gpu(path: str) -> bool:
-    vendor, _why = read_text(path + "/vendor")
-    if vendor != NVIDIA:
-        return False
-    code, _why = read_text(path + "/class")
-    return (code or "")[2:6] in GPU_CLASSES
-
-
-def _device(base: str, name: str, root: str) -> Device:
-    path = "%s/%s" % (base, name)
+def _device(name: str, root: str) -> Device:
+    path = "%s%s/%s" % (root, DEVICES, name)
+    present = names(path)
     unavailable: t.Dict[str, str] = {}
     pci: Device = {}
-    for field, file in (("vendor_id", "vendor"), ("device_id", "device"), ("subsystem_vendor_id", "subsystem_vendor"),
-                        ("subsystem_device_id", "subsystem_device"), ("class_code", "class")):  # fmt: skip
+    for field, file in IDS:
         value, why = read_text("%s/%s" % (path, file))
         pci[field] = value[2:].lower() if value and value.startswith("0x") else None
         if pci[field] is None:
@@ -67,9 +84,17 @@ def _device(base: str, name: str, root: str) -> Device:
         pci["kernel_driver"] = None
         unavailable["pci.kernel_driver"] = "no kernel driver is bound"
     node, why = read_text(path + "/numa_node")
-    pci["numa_node"] = int(node) if node is not None and node.isdigit() else None
+    pci["numa_node"] = _number(node)
     if pci["numa_node"] is None:
         unavailable["pci.numa_node"] = _outside(why, root) or "the firmware assigns no NUMA node"
+    affinity, why = read_text(path + "/local_cpulist")
+    pci["cpu_affinity"] = affinity or None
+    if not affinity:
+        unavailable["pci.cpu_affinity"] = _outside(why, root) or "the kernel lists no processors"
+    _iommu(path, name, pci, unavailable)
+    for group, files, convert, why in (("aer", AER, errors, NO_AER), ("sriov", SRIOV, _number, NO_SRIOV)):
+        pci[group] = {field: convert(read_text("%s/%s" % (path, file))[0]) if file in present else None for field, file in files}
+        unavailable.update({"pci.%s.%s" % (group, field): why for field, value in pci[group].items() if value is None})
 
     text, why = read_text(path + "/resource")
     address, size, problem = (None, None, _outside(why, root)) if text is None else bar1_region(text)
@@ -81,16 +106,64 @@ def _device(base: str, name: str, root: str) -> Device:
     config, why = read_bytes(path + "/config", pci_config.SIZE)
     link = pci_config.link(config, _outside(why, root))
     pcie = _link(path, link, unavailable, "pcie.")
-    upstream = os.path.basename(os.path.dirname(os.path.realpath(path)))
-    if BUS_ADDRESS.match(upstream):
-        above = os.path.dirname(os.path.realpath(path))
-        config, why = read_bytes(above + "/config", pci_config.SIZE)
-        pcie["upstream"] = dict({"bus_address": upstream}, **_link(above, pci_config.link(config, _outside(why, root)), unavailable, "pcie.upstream."))
-    else:
-        pcie["upstream"] = dict.fromkeys(("bus_address",) + LINK_FIELDS)
-        unavailable.update(dict.fromkeys(("pcie.upstream." + field for field in pcie["upstream"]), "sysfs shows no bridge above the device"))
-    return {"bus_address": name, "pci": pci, "bar1": bar1, "pcie": pcie, "lost": bool(link.get("lost")), "source": _outside("sysfs:" + path, root),
-            "unavailable": unavailable}  # fmt: skip
+    pci["resizable_bar_sizes_mib"] = pci_config.bar1_sizes(config)
+    if pci["resizable_bar_sizes_mib"] is None:
+        bits = next((read_text("%s/%s" % (path, file))[0] for file in ("resource1_resize", "resource2_resize") if file in present), None)
+        if bits and re.match(r"[0-9a-fA-F]{1,16}\Z", bits):
+            pci["resizable_bar_sizes_mib"] = pci_config.sizes(int(bits, 16))
+    if pci["resizable_bar_sizes_mib"] is None:
+        unavailable["pci.resizable_bar_sizes_mib"] = link.get("reason") or "the configuration space is cut short"
+
+    route = [part for part in os.path.realpath(path)[len(root) :].split("/") if part.startswith("pci") or BUS_ADDRESS.match(part)]
+    upstream = route[-2] if len(route) > 1 and BUS_ADDRESS.match(route[-2]) else None
+    pcie["upstream"] = _upstream(os.path.dirname(os.path.realpath(path)), upstream, root, unavailable)
+    return {"bus_address": name, "pci": pci, "bar1": bar1, "pcie": pcie, "lost": bool(link.get("lost")), "route": route,
+            "source": _outside("sysfs:" + path, root), "unavailable": unavailable}  # fmt: skip
+
+
+def _upstream(path: str, name: t.Optional[str], root: str, unavailable: t.Dict[str, str]) -> Device:
+    fields = ("bus_address",) + LINK_FIELDS + ("acs_source_validation", "prefetchable_window")
+    if name is None:
+        unavailable.update(dict.fromkeys(("pcie.upstream." + field for field in fields), "sysfs shows no bridge above the device"))
+        return dict.fromkeys(fields)
+    config, why = read_bytes(path + "/config", pci_config.SIZE)
+    link = pci_config.link(config, _outside(why, root))
+    found = dict({"bus_address": name}, **_link(path, link, unavailable, "pcie.upstream."))
+    found["acs_source_validation"] = pci_config.source_validation(config)
+    if found["acs_source_validation"] is None:
+        unavailable["pcie.upstream.acs_source_validation"] = link.get("reason") or "the port has no Access Control Services"
+    window = pci_config.prefetchable_window(config)
+    found["prefetchable_window"] = None if window is None else {"start": "0x%x" % window[0], "end": "0x%x" % window[1]}
+    if window is None:
+        readable = config is not None and len(config) >= pci_config.HEADER_BYTES and not link.get("lost")
+        unavailable["pcie.upstream.prefetchable_window"] = "the bridge passes on no prefetchable memory" if readable else link["reason"]
+    return found
+
+
+def _iommu(path: str, name: str, pci: Device, unavailable: t.Dict[str, str]) -> None:
+    """The device's IOMMU group and who shares it; bridges belong to every group below them and are left out."""
+    try:
+        pci["iommu_group"] = _number(os.path.basename(os.readlink(path + "/iommu_group")))
+    except OSError:
+        pci["iommu_group"] = None
+    peers = names(path + "/iommu_group/devices")
+    base = os.path.dirname(path)
+    pci["iommu_group_peers"] = [
+        one for one in peers if one != name and BUS_ADDRESS.match(one) and not (read_text("%s/%s/class" % (base, one))[0] or "")[2:].startswith(BRIDGE_CLASS)
+    ]
+    if pci["iommu_group"] is None:
+        unavailable["pci.iommu_group"] = "the device is in no IOMMU group"
+
+
+def _number(text: t.Optional[str]) -> t.Optional[int]:
+    return int(text) if text is not None and re.match(r"[0-9]{1,18}\Z", text) else None
+
+
+def errors(text: t.Optional[str]) -> t.Optional[int]:
+    """The sum in a `aer_dev_*` file: lines `name count`, the last one `TOTAL_ERR_… sum` (kernel, Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats)."""
+    counts = re.findall(r"^(\w+) ([0-9]{1,18})$", text or "", re.MULTILINE)
+    totals = [int(number) for name, number in counts if name.startswith("TOTAL_")]
+    return totals[-1] if totals else sum(int(number) for _name, number in counts) if counts else None
 
 
 def _link(path: str, seen: Device, unavailable: t.Dict[str, str], prefix: str) -> Device:

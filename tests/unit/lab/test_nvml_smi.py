@@ -27,13 +27,18 @@ def recorded_state(directory: Path, version: str, **more: object) -> State:
     return state
 
 
+def real_tag(element: ET.Element) -> str:
+    # The mock behind the recordings has thresholds as distances to the limit (T.Limit) on every board; before Ada they are temperatures.
+    return element.tag.replace("_tlimit_threshold", "_threshold")
+
+
 def tree(element: ET.Element) -> list[tuple[str, object]]:
     """Tags in their order and nesting."""
-    return [(child.tag, tree(child)) for child in element]
+    return [(real_tag(child), tree(child)) for child in element]
 
 
 def texts(element: ET.Element) -> list[tuple[str, str]]:
-    return [(node.tag, (node.text or "").strip()) for node in element.iter() if node.tag not in MADE_UP_BY_THE_MOCK]
+    return [(node.tag, (node.text or "").strip()) for node in element.iter() if node.tag not in MADE_UP_BY_THE_MOCK and "threshold" not in node.tag]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,30 @@ def test_the_xml_is_the_recorded_one(tmp_path: Path, version: str, recording: st
     assert [gpu.get("id") for gpu in ours.iter("gpu")] == [gpu.get("id") for gpu in real.iter("gpu")]
     assert ours.findtext("driver_version") == version
     assert done.stdout.splitlines()[:3] == (FIXTURES / recording).read_text().splitlines()[:3]
+
+
+@pytest.mark.parametrize(
+    ("board", "expected"),
+    [
+        ("p40", {"max_threshold": "95 C", "slow_threshold": "92 C", "max_gpu_threshold": "N/A", "max_mem_threshold": "N/A"}),
+        ("a100", {"max_threshold": "92 C", "slow_threshold": "89 C", "max_gpu_threshold": "85 C", "max_mem_threshold": "95 C"}),
+        ("h100", dict.fromkeys(f"{name}_tlimit_threshold" for name in ("max", "slow", "max_gpu", "max_mem"))),
+    ],
+)  # fmt: skip
+def test_thresholds_are_temperatures_before_ada_and_distances_since(tmp_path: Path, board: str, expected: dict[str, str | None]) -> None:
+    temperature = ET.fromstring(State(tmp_path / "nvml", board, version="580.95.05").smi("-q", "-x").stdout).find("gpu/temperature")
+    assert temperature is not None
+    found = {node.tag.replace("gpu_temp_", ""): node.text if board != "h100" else None for node in temperature if "threshold" in node.tag}
+    assert found == expected
+
+
+def test_a_corrupted_inforom_is_told_by_the_table_alone(tmp_path: Path) -> None:
+    state = State(tmp_path / "nvml", "p40", "p40", version="580.95.05", inforom_valid=1)
+    state.set("gpu1/inforom_valid", "error 14")
+    table, xml = state.smi(), state.smi("-q", "-x")
+    assert (table.returncode, xml.returncode) == (14, 0)
+    assert [line for line in table.stdout.splitlines() if "infoROM" in line] == ["WARNING: infoROM is corrupted at gpu 0000:84:00.0"]
+    assert "infoROM" not in xml.stdout
 
 
 @pytest.mark.parametrize(("version", "board", "recording"), [("535.261.03", "a100", "a100x8-535.xml"), ("550.163.01", "h100", "h100x8-550.xml")])

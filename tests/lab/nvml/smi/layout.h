@@ -9,7 +9,9 @@ enum where {
     ECC_TURING = 8,
     ECC_AMPERE = 16, /* from Ampere on */
     ONLY_XML = 32,
-    ONLY_TEXT = 64
+    ONLY_TEXT = 64,
+    T_LIMIT = 128,   /* from Ada on: thresholds as distances to the limit */
+    CELSIUS = 256    /* before: thresholds as temperatures */
 };
 
 struct row {

@@ -141,8 +141,9 @@ static int wanted(const struct context *context, const struct row *row) {
     int memory;
     if (row->where & (context->xml ? ONLY_TEXT : ONLY_XML)) return 0;
     if (row->where & (branch() < 550 ? SINCE_550 : BEFORE_550)) return 0;
-    if (!(row->where & (ECC_CACHES | ECC_TURING | ECC_AMPERE))) return 1;
+    if (!(row->where & (ECC_CACHES | ECC_TURING | ECC_AMPERE | T_LIMIT | CELSIUS))) return 1;
     if (field_value("architecture", context->all, context->device, &architecture)) return 0;
+    if (row->where & (T_LIMIT | CELSIUS)) return (row->where & (architecture >= 8 ? T_LIMIT : CELSIUS)) != 0;
     memory = architecture <= 5 ? ECC_CACHES : architecture == 6 ? ECC_TURING : ECC_AMPERE;
     return (row->where & memory) != 0;
 }

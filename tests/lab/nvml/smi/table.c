@@ -133,6 +133,14 @@ int show_table(const struct selection *selection) {
     if (rows < 0) return result ? result : EXIT_UNKNOWN;
     if (!rows) printf("| %-*s |\n", inner - 2, " No running processes found");
     line("+-+", '-');
+    for (unsigned i = 0; i < selection->count; i++) {
+        char bus[64];
+        int (*validate)(nvmlDevice_t) = (int (*)(nvmlDevice_t))symbol("nvmlDeviceValidateInforom");
+        if (!validate || validate(selection->devices[i]) != CORRUPTED_INFOROM) continue;
+        text_of(selection, selection->devices[i], "pci.bus_id", bus, sizeof bus);
+        printf("WARNING: infoROM is corrupted at gpu %s\n", strlen(bus) > 12 ? bus + strlen(bus) - 12 : bus);
+        result = CORRUPTED_INFOROM;
+    }
     return result;
 }
 

@@ -81,7 +81,8 @@ def test_modules_are_found_where_distributions_put_them(tmp_path, listed, in_mod
     others += "updates/dkms/nvidia-drm.ko: %s\nupdates/dkms/nvidia-uvm.ko: %s\n" % (listed, listed)
     write(tmp_path, base + "modules.dep", others + ("%s:\n" % listed if in_modules_dep else ""))
     found, unreadable = kernel_modules.versions(no_commands, str(tmp_path))
-    assert found == {"6.8.0-87-generic": {"version": "580.95.05", "license": "NVIDIA", "path": "%s%s%s" % (tmp_path, base, listed)}} and unreadable == {}
+    module = {"version": "580.95.05", "license": "NVIDIA", "path": "%s%s%s" % (tmp_path, base, listed), "signer": None}
+    assert found == {"6.8.0-87-generic": module} and unreadable == {}
 
 
 def test_compressed_modules_are_left_to_modinfo(tmp_path):

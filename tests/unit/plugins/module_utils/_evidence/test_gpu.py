@@ -48,9 +48,12 @@ def bind(monkeypatch, **changes):
     monkeypatch.setitem(sys.modules, "pynvml", p40(**dict(known, **changes)))
 
 
+DATA = ("unavailable", "sources", "module_versions", "module_flavors", "module_signers", "packages", "topology", "power", "prefetchable_window")
+
+
 def keys(value, prefix=""):
-    """Every dotted key of a fact, without the entries of the dicts whose keys are data."""
-    if isinstance(value, dict) and prefix.rpartition(".")[2] not in ("unavailable", "sources", "module_versions", "packages"):
+    """Every dotted key of a fact, without the entries of the dicts whose keys are data or that are null as a whole."""
+    if isinstance(value, dict) and prefix.rpartition(".")[2] not in DATA:
         return {deeper for key, below in value.items() for deeper in keys(below, "%s.%s" % (prefix, key))}
     return {prefix}
 
@@ -62,6 +65,7 @@ def all_paths(host, monkeypatch):
     yield "nothing answers", gpu.read_gpu(no_commands, root=str(host))
     yield "not asked", gpu.read_gpu(no_commands, root=str(host), reader="none")
     yield "pci only", gpu.read_gpu(no_commands, root=str(host), gather_subset=["pci"])
+    yield "everything", gpu.read_gpu(smi("p40nomig-535"), root=str(host), gather_subset=["all"])
     bind(monkeypatch)
     yield "pynvml", gpu.read_gpu(no_commands, root=str(host))
 
@@ -83,11 +87,12 @@ def test_the_same_keys_on_every_path_and_a_reason_for_every_null(host, monkeypat
         for one in facts["devices"]:
             expected = expected or keys(one)
             assert keys(one) == expected, name
-            nulls = {field for field in join._leaves() if join._get(one, field) is None}
+            nulls = {field for field in join.DEVICE if join._get(one, field) is None}
             assert nulls == set(one["unavailable"]) and all(one["unavailable"].values()), name
         for part, names in (("driver", join.DRIVER), ("host", join.HOST)):
-            assert set(facts[part]) == set(names) | {"unavailable", "sources"}, name
-            assert {field for field in names if facts[part][field] is None} <= set(facts[part]["unavailable"]), name
+            assert set(facts[part]) == {field.partition(".")[0] for field in names} | {"unavailable", "sources"}, name
+            nulls = {field for field in names if join._get(facts[part], field) is None}
+            assert nulls <= set(facts[part]["unavailable"]) and all(facts[part]["unavailable"].values()), name
         assert str(host) not in json.dumps(facts), "%s: paths are the machine's" % name
 
 

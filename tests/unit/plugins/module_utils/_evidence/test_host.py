@@ -143,5 +143,31 @@ def test_a_toolkit_that_is_no_package_is_asked(tmp_path, rc, out, version):
 
 def test_a_host_that_shows_nothing_has_the_same_keys(tmp_path):
     found = host.read(no_commands, str(tmp_path), 1)
-    assert set(found["unavailable"]) == {"kernel_command_line", "virtualization", "secure_boot", "system_vendor", "docker.version", "container_toolkit.version"}
+    assert set(found["unavailable"]) == {"kernel_command_line", "virtualization", "secure_boot", "system_vendor", "docker.version", "container_toolkit.version",
+                                         "aspm_policy", "fabric_manager.version", "fabric_manager.active"}  # fmt: skip
     assert not any(str(tmp_path) in reason for reason in found["unavailable"].values())
+
+
+@pytest.mark.parametrize(
+    "text, expected", [("[default] performance powersave powersupersave\n", "default"), ("default [performance] powersave", "performance"), ("x", None)]
+)
+def test_aspm_policy(tmp_path, text, expected):
+    write(tmp_path, host.ASPM_POLICY, text)
+    found, reason = host.aspm_policy(str(tmp_path))
+    assert found == expected and bool(reason) == (expected is None)
+
+
+@pytest.mark.parametrize("base", host.UNITS)
+@pytest.mark.parametrize("processes, active", [("812\n813\n", True), ("", False), (None, False)])
+def test_fabric_manager(tmp_path, base, processes, active):
+    (tmp_path / base.lstrip("/")).mkdir(parents=True)
+    if processes is not None:
+        write(tmp_path, "%s/%s/cgroup.procs" % (base, host.FABRIC_MANAGER_UNIT), processes)
+    found, reasons = host.fabric_manager(str(tmp_path), {"nvidia-fabricmanager-580": "580.95.05-0ubuntu0.24.04.1"})
+    assert found == {"version": "580.95.05", "active": active} and reasons == {}
+
+
+def test_iommu_groups_are_counted(tmp_path):
+    for number in range(3):
+        (tmp_path / "sys/kernel/iommu_groups" / str(number)).mkdir(parents=True)
+    assert host.read(no_commands, str(tmp_path), 1, nvswitches=["0000:86:00.0"])["iommu_group_count"] == 3

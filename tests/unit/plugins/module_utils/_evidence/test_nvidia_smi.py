@@ -27,8 +27,9 @@ P40 = {
     "persistence_mode": True, "compute_mode": "default", "ecc.mode_current": True, "ecc.mode_pending": True, "ecc.volatile_corrected": 0,
     "ecc.volatile_uncorrected": 0, "ecc.aggregate_corrected": 0, "ecc.aggregate_uncorrected": 0, "retired_pages.single_bit": 0,
     "retired_pages.double_bit": 0, "retired_pages.pending": False, "processes": [], "event_reasons": ["gpu_idle"],
+    "temperature.memory_celsius": 28, "pcie.generation_gpu_max": 3, "virtualization_mode": "none",
 }  # fmt: skip
-NO_THRESHOLDS = {"temperature.shutdown_celsius", "temperature.slowdown_celsius"}
+NO_THRESHOLDS = {"temperature.shutdown_celsius", "temperature.slowdown_celsius", "temperature.gpu_max_celsius"}
 MIG_AND_ROWS = {"mig_mode.current": False, "mig_mode.pending": False, "remapped_rows.correctable": 0, "remapped_rows.uncorrectable": 0,
                 "remapped_rows.pending": False, "remapped_rows.failure": False}  # fmt: skip
 
@@ -63,6 +64,25 @@ def test_a_lost_gpu_keeps_its_identity_and_nothing_else():
     assert not healthy["lost"] and healthy["values"]["memory.total_mib"] == 24576
     assert lost["lost"] and lost["reason"] == "GPU is lost"
     assert set(lost["values"]) == set(nvml_answer.IDENTITY) and lost["unavailable"] == {}
+
+
+TABLE = "WARNING: infoROM is corrupted at gpu 0000:B3:00.0\n"
+
+
+@pytest.mark.parametrize(
+    "rc, text, expected",
+    [
+        (0, "| NVIDIA-SMI 580.95.05 |", {"0000:b3:00.0": True, "0000:b4:00.0": True, "0000:b5:00.0": "not supported"}),
+        (14, TABLE, {"0000:b3:00.0": False, "0000:b4:00.0": True, "0000:b5:00.0": "not supported"}),
+        (14, "", dict.fromkeys(("0000:b3:00.0", "0000:b4:00.0", "0000:b5:00.0"), "nvidia-smi: rc 14")),
+        (124, TABLE, {"0000:b3:00.0": False, "0000:b4:00.0": "nvidia-smi: rc 124", "0000:b5:00.0": "nvidia-smi: rc 124"}),
+    ],
+)
+def test_a_corrupted_inforom_is_named_by_plain_nvidia_smi(rc, text, expected):
+    devices = [{"bus_address": address, "values": {"inforom_version": "G610"}, "unavailable": {}} for address in sorted(expected)]
+    devices[2].update(values={}, unavailable={"inforom_version": "not supported"})
+    nvidia_smi.add_inforom(devices, rc, text)
+    assert {one["bus_address"]: one["values"].get("inforom_valid", one["unavailable"].get("inforom_valid")) for one in devices} == expected
 
 
 def test_both_readers_know_the_same_fields():

@@ -51,6 +51,8 @@ def p40(**changes):
         "nvmlDeviceGetEnforcedPowerLimit": 250000, "nvmlDeviceGetPowerManagementDefaultLimit": 250000,
         "nvmlDeviceGetPowerManagementLimitConstraints": [125000, 250000], "nvmlDeviceGetTemperature": 28, "nvmlDeviceGetTemperatureThreshold": 95,
         "nvmlDeviceGetClockInfo": 544, "nvmlDeviceGetMaxClockInfo": 1531, "nvmlDeviceGetCurrPcieLinkGeneration": 1, "nvmlDeviceGetMaxPcieLinkGeneration": 3,
+        "nvmlDeviceGetGpuMaxPcieLinkGeneration": 3, "nvmlDeviceGetVirtualizationMode": 1,
+        "nvmlDeviceGetFieldValues": [record(nvmlReturn=0, value=record(uiVal=41))],
         "nvmlDeviceGetCurrPcieLinkWidth": 16, "nvmlDeviceGetMaxPcieLinkWidth": 16, "nvmlDeviceGetPcieReplayCounter": 0,
         "nvmlDeviceGetUtilizationRates": record(gpu=0, memory=0), "nvmlDeviceGetPersistenceMode": 0, "nvmlDeviceGetComputeMode": 3,
         "nvmlDeviceGetEccMode": [1, 1], "nvmlDeviceGetTotalEccErrors": 0, "nvmlDeviceGetRetiredPages": [4096, 8192],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import pci, pci_config
 from hypothesis import given
@@ -76,12 +78,22 @@ def test_two_p40_without_a_driver(p40x2):
     assert first["bus_address"] == "0000:3b:00.0" and second["bus_address"] == "0000:af:00.0"
     assert first["pci"] == {
         "vendor_id": "10de", "device_id": "1b38", "subsystem_vendor_id": "10de", "subsystem_device_id": "11d9", "class_code": "030200",
-        "kernel_driver": None, "numa_node": 0,
+        "kernel_driver": None, "numa_node": 0, "cpu_affinity": first["pci"]["cpu_affinity"], "iommu_group": None, "iommu_group_peers": [],
+        "aer": {"correctable": None, "nonfatal": None, "fatal": None}, "sriov": {"total_vfs": None, "num_vfs": None}, "resizable_bar_sizes_mib": [],
     }  # fmt: skip
     assert first["bar1"]["size_mib"] == 32768 and int(first["bar1"]["address"], 16) >= 1 << 32
     link = {"generation_current": 3, "generation_max": 3, "width_current": 16, "width_max": 16, "aspm": "disabled"}
-    assert first["pcie"] == dict(link, upstream=dict(link, bus_address="0000:3a:00.0"))
-    assert first["unavailable"] == {"pci.kernel_driver": "no kernel driver is bound"}
+    start = int(first["bar1"]["address"], 16)
+    window = first["pcie"]["upstream"].pop("prefetchable_window")
+    assert int(window["start"], 16) <= start and start + (32 << 30) - 1 <= int(window["end"], 16)
+    assert first["pcie"] == dict(link, upstream=dict(link, bus_address="0000:3a:00.0", acs_source_validation=None))
+    assert first["route"] == ["pci0000:3a", "0000:3a:00.0", "0000:3b:00.0"]
+    assert first["unavailable"] == {
+        "pci.kernel_driver": "no kernel driver is bound", "pci.iommu_group": "the device is in no IOMMU group",
+        "pcie.upstream.acs_source_validation": "the port has no Access Control Services",
+        **dict.fromkeys(("pci.aer.correctable", "pci.aer.nonfatal", "pci.aer.fatal"), pci.NO_AER),
+        **dict.fromkeys(("pci.sriov.total_vfs", "pci.sriov.num_vfs"), pci.NO_SRIOV),
+    }  # fmt: skip
     assert first["source"] == "sysfs:/sys/bus/pci/devices/0000:3b:00.0" and not first["lost"]
 
 
@@ -184,3 +196,116 @@ def test_no_bus_no_gpus(tmp_path):
 def test_order_is_numeric_and_knows_long_domains():
     addresses = ["10000:01:00.0", "0000:af:00.0", "0000:3b:00.1", "0000:3b:00.0", "0001:00:00.0"]
     assert sorted(addresses, key=pci.order) == ["0000:3b:00.0", "0000:3b:00.1", "0000:af:00.0", "0001:00:00.0", "10000:01:00.0"]
+
+
+CORRECTABLE = "RxErr 3\nBadTLP 0\nBadDLLP 1\nRollover 0\nTimeout 0\nNonFatalErr 0\nCorrIntErr 0\nHeaderOF 0\nTOTAL_ERR_COR 4\n"
+
+
+@pytest.mark.parametrize(
+    "text, expected", [(CORRECTABLE, 4), ("Undefined 0\nDLP 2\n", 2), ("TOTAL_ERR_FATAL 0\n", 0), ("", None), (None, None), ("RxErr x", None)]
+)
+def test_errors_counted_by_the_kernel(text, expected):
+    assert pci.errors(text) == expected
+
+
+def test_what_only_some_devices_have(p40x2):
+    folder = gpu_folder(p40x2)
+    for name, text in (("aer_dev_correctable", CORRECTABLE), ("aer_dev_nonfatal", "TOTAL_ERR_NONFATAL 0\n"), ("aer_dev_fatal", "TOTAL_ERR_FATAL 1\n"),
+                       ("sriov_totalvfs", "16\n"), ("sriov_numvfs", "0\n"), ("resource1_resize", "000000000000ff00\n")):  # fmt: skip
+        (folder / name).write_text(text)
+    (folder / "config").write_bytes((folder / "config").read_bytes()[:64])
+    group = p40x2 / "sys/kernel/iommu_groups/27/devices"
+    group.mkdir(parents=True)
+    for address, code in (("0000:3b:00.1", "0x040300"), ("0000:00:1c.0", "0x060400"), ("0000:5e:00.0", "0x010802")):
+        write(p40x2, "/sys/bus/pci/devices/%s/class" % address, code + "\n")
+        (group / address).mkdir()
+    (group / "0000:3b:00.0").mkdir()
+    (folder / "iommu_group").symlink_to(group.parent)
+    first = pci.read(str(p40x2))[0]["pci"]
+    assert first["aer"] == {"correctable": 4, "nonfatal": 0, "fatal": 1} and first["sriov"] == {"total_vfs": 16, "num_vfs": 0}
+    assert first["resizable_bar_sizes_mib"] == [256, 512, 1024, 2048, 4096, 8192, 16384, 32768]
+    assert first["iommu_group"] == 27 and first["iommu_group_peers"] == ["0000:3b:00.1", "0000:5e:00.0"]
+
+
+def test_nvswitches_are_no_gpus(p40x2):
+    for name, vendor, code in (("0000:86:00.0", "0x10de", "0x068000"), ("0000:87:00.0", "0x15b3", "0x068000"), ("0000:3b:00.1", "0x10de", "0x040300")):
+        write(p40x2, "/sys/bus/pci/devices/%s/vendor" % name, vendor + "\n")
+        write(p40x2, "/sys/bus/pci/devices/%s/class" % name, code + "\n")
+    assert pci.scan(str(p40x2)) == (["0000:3b:00.0", "0000:af:00.0"], ["0000:86:00.0"])
+
+
+def space(**registers):
+    """A configuration space; `at_100`: bytes from offset 0x100 on."""
+    config = bytearray(pci_config.SIZE)
+    config[:4] = b"\xde\x10\x38\x1b"
+    for name, data in registers.items():
+        offset = int(name[3:], 16)
+        config[offset : offset + len(data)] = data
+    return bytes(config)
+
+
+ACS = b"\x0d\x00\x01\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        (space(at_100=ACS + b"\x1d\x00"), True),
+        (space(at_100=ACS + b"\x1c\x00"), False),
+        (space(at_100=b"\x01\x00\x02\x20", at_200=ACS + b"\x01\x00"), True),  # behind AER
+        (space(at_100=b"\x01\x00\x02\x10"), None),  # a chain that loops
+        (space(), None),
+        (space()[:64], None),
+        (None, None),
+    ],
+)
+def test_source_validation(config, expected):
+    assert pci_config.source_validation(config) is expected
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        # Sizes 256 MiB to 32 GiB of region 1
+        (space(at_100=struct.pack("<3I", 0x10015, 0xFF << 12, 0x21)), [256 << n for n in range(8)]),
+        # The second entry is the one of region 2; 256 TiB stands in the control register
+        (space(at_100=struct.pack("<5I", 0x10015, 0, 0x40, 1 << 4, 1 << 16 | 2)), [1, 1 << 28]),
+        (space(at_100=struct.pack("<3I", 0x10015, 0, 0x20)), []),
+        (space(), []),
+        (space()[:256], None),
+        (None, None),
+    ],
+)
+def test_sizes_that_bar1_can_take(config, expected):
+    assert pci_config.bar1_sizes(config) == expected
+
+
+@pytest.mark.parametrize(
+    "registers, expected",
+    [
+        ({"at_0e": b"\x01", "at_24": b"\x01\x00\xf1\xff\xf0\x39\x00\x00\xf7\x39\x00\x00"}, (0x39F000000000, 0x39F7FFFFFFFF)),
+        ({"at_0e": b"\x81", "at_24": b"\x00\xe0\xf0\xef"}, (0xE0000000, 0xEFFFFFFF)),  # 32 bits, multi-function
+        ({"at_0e": b"\x01", "at_24": b"\xf1\xff\x01\x00"}, None),  # closed: base above limit
+        ({"at_0e": b"\x00", "at_24": b"\x01\x00\xf1\xff\xf0\x39\x00\x00\xf7\x39\x00\x00"}, None),  # no bridge
+    ],
+)
+def test_prefetchable_window(registers, expected):
+    assert pci_config.prefetchable_window(space(**registers)) == expected
+    assert pci_config.prefetchable_window(space(**registers)[:64]) == expected
+
+
+@given(st.binary(max_size=64), st.binary(max_size=pci_config.SIZE - 256))
+def test_anything_in_the_extended_space_is_survived(header, extended):
+    config = header.ljust(256, b"\0") + extended
+    for one in (config, config.ljust(pci_config.SIZE, b"\0")):
+        assert pci_config.source_validation(one) in (True, False, None)
+        sizes = pci_config.bar1_sizes(one)
+        assert sizes is None or all(size > 0 for size in sizes)
+        window = pci_config.prefetchable_window(one)
+        assert window is None or 0 < window[0] <= window[1]
+
+
+@given(st.text(max_size=200))
+def test_error_counts_are_never_negative(text):
+    count = pci.errors(text)
+    assert count is None or count >= 0
