@@ -192,5 +192,20 @@ def test_parse_never_raises_for_any_text_in_any_field(data):
     assert not set(one["values"]) & set(one["unavailable"])
 
 
+TAGS = "gpu pci processes process_info pid ecc_errors volatile double_bit total clocks_event_reasons mig_mode uuid nvidia_smi_log".split()
+TREE = st.recursive(
+    st.sampled_from(["", "N/A", "GPU is lost", "3", "Active"]),
+    lambda inner: st.lists(st.tuples(st.sampled_from(TAGS), inner).map(lambda pair: "<%s>%s</%s>" % (*pair, pair[0])), max_size=4).map("".join),
+    max_leaves=20,
+)
+
+
+@given(TREE)
+def test_parse_never_raises_for_any_structure(text):
+    for whole in ("<nvidia_smi_log>%s</nvidia_smi_log>" % text, "<nvidia_smi_log><gpu>%s</gpu></nvidia_smi_log>" % text, "<gpu>%s</gpu>" % text):
+        found = nvidia_smi.parse(whole)
+        assert found["error"] == "" and all(set(one["values"]).isdisjoint(one["unavailable"]) for one in found["devices"])
+
+
 FIRST_GPU = re.sub(r"<(fbc_stats|encoder_stats|supported_gpu_target_temp|module_power_readings)>.*?</\1>", "", log("p40x2-535"), flags=re.DOTALL)
 FIRST_GPU = FIRST_GPU[: FIRST_GPU.index("</gpu>")] + "</gpu></nvidia_smi_log>"
