@@ -322,6 +322,10 @@ def _event_reasons(gpu: Texts) -> t.List[t.List[str]]:
             texts_below = _below(gpu, group)
             if _reason(gpu[group]) or not texts_below:
                 raise _NoValueError(_reason(gpu[group]) or "not reported")
+            odd = [_reason(text) or "not understood: %.60s" % text for text in texts_below.values() if text not in ("Active", "Not Active")]
+            # One reason that this GPU does not have says nothing of the others; an error says that none of them is known.
+            if len(odd) == len(texts_below) or any(one != nvml.NOT_SUPPORTED for one in odd):
+                raise _NoValueError(next((one for one in odd if one != nvml.NOT_SUPPORTED), nvml.NOT_SUPPORTED))
             active = {name[len(prefix) :] for name, text in texts_below.items() if text == "Active"}
             return [[name for _bit, name in nvml.EVENT_REASONS if name in active]]
     raise _NoValueError("not reported")

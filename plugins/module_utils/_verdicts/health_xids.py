@@ -64,13 +64,18 @@ def _reports(found: t.Sequence[Event]) -> t.List[t.Dict[str, t.Any]]:
         by_code.setdefault(code_of(event), []).append(event)
     reports = []
     for code in sorted(by_code):
-        times = sorted((known.number(event.get("seconds_ago")) or 0.0, number) for number, event in enumerate(by_code[code]))
-        count = 1 + sum(later - earlier > SAME_EVENT_SECONDS for (earlier, _), (later, _) in zip(times, times[1:]))
-        last = by_code[code][times[0][1]]
+        newest_first = sorted(by_code[code], key=_age)
+        times = [_age(event) for event in newest_first]
+        count = 1 + sum(later - earlier > SAME_EVENT_SECONDS for earlier, later in zip(times, times[1:]))
+        last = newest_first[0]
         name, severity, action = meaning(code, known.text(last.get("text")) or "")
         summary = "Xid %s%s: %s%s" % (code if code >= 0 else "without a number", " (%d times)" % count if count > 1 else "", name, when(last))
         reports.append({"code": code, "status": STATUSES.get(severity or "", UNKNOWN), "summary": summary, "remedy": action, "last": last})
     return reports
+
+
+def _age(event: Event) -> float:
+    return known.number(event.get("seconds_ago")) or 0.0
 
 
 def meaning(code: int, text: str) -> t.Tuple[str, t.Optional[str], str]:

@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._actions import gpu_settings as setting
 from ansible_collections.gpuops.fleet.plugins.module_utils._actions import kept_settings as keeping
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import driver, gpu_settings, kept_settings
+from ansible_collections.gpuops.fleet.plugins.module_utils._module import FleetModule
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import kept_settings as keep
 
 from tests.unit.module_runner import run
@@ -95,10 +96,11 @@ def test_nothing_is_touched_before_all_is_known_to_fit(capsys, monkeypatch, host
 
 
 def test_without_systemd_settings_can_be_made_for_now(capsys, monkeypatch):
-    host = Host(monkeypatch, systemd=False)
+    host, warnings = Host(monkeypatch, systemd=False), []
+    monkeypatch.setattr(FleetModule, "warn", lambda fleet, message: warnings.append(message))
     result = run(capsys, "gpu_settings", power_limit_watts=200, persist=False)
     assert result["changed"] and host.calls == [("-pl", "200")]
-    assert "persistence mode is off on 0000:3b:00.0: the driver forgets these settings" in str(result["warnings"])
+    assert warnings == ["persistence mode is off on 0000:3b:00.0: the driver forgets these settings when the last client leaves the GPU"]
 
 
 @pytest.mark.parametrize("loaded", [True, False])

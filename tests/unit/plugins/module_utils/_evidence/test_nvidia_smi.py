@@ -118,6 +118,24 @@ def test_names_and_texts_of_older_branches():
 LINKS = "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)\n\t Link 0: 26.562 GB/s\n\t Link 1: <inactive>\nGPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-2)\n"
 
 
+@pytest.mark.parametrize(
+    "first, second, expected",
+    [
+        ("Active", "Not Active", ["gpu_idle"]),
+        ("Not Active", "N/A", []),
+        ("N/A", "N/A", "not supported"),
+        ("Not Active", "Unknown Error", "unknown error"),
+        ("Unknown Error", "Unknown Error", "unknown error"),
+        ("Perhaps", "Active", "not understood: Perhaps"),
+    ],
+)
+def test_no_reason_is_read_out_of_an_error(first, second, expected):
+    reasons = "<clocks_event_reason_gpu_idle>%s</clocks_event_reason_gpu_idle><clocks_event_reason_hw_slowdown>%s</clocks_event_reason_hw_slowdown>"
+    text = "<nvidia_smi_log><gpu><clocks_event_reasons>%s</clocks_event_reasons></gpu></nvidia_smi_log>" % (reasons % (first, second))
+    (one,) = nvidia_smi.parse(text)["devices"]
+    assert (one["values"] if isinstance(expected, list) else one["unavailable"])["event_reasons"] == expected
+
+
 def answers(log_text, links=(0, LINKS), capabilities=(0, "")):
     """Run `ask` over recorded texts: (the answer, the commands that were run)."""
     commands, emitted = [], []
@@ -192,7 +210,7 @@ def test_parse_never_raises_for_any_text_in_any_field(data):
     assert not set(one["values"]) & set(one["unavailable"])
 
 
-TAGS = "gpu pci processes process_info pid ecc_errors volatile double_bit total clocks_event_reasons mig_mode uuid nvidia_smi_log".split()
+TAGS = ["gpu", "pci", "processes", "process_info", "pid", "ecc_errors", "volatile", "double_bit", "total", "clocks_event_reasons", "mig_mode", "uuid"]
 TREE = st.recursive(
     st.sampled_from(["", "N/A", "GPU is lost", "3", "Active"]),
     lambda inner: st.lists(st.tuples(st.sampled_from(TAGS), inner).map(lambda pair: "<%s>%s</%s>" % (*pair, pair[0])), max_size=4).map("".join),

@@ -7,6 +7,8 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._catalog import xids
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import kernel_events
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import health, health_xids
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.health_device import Limits
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.facts_samples import device, facts
 from tests.unit.plugins.module_utils._verdicts.test_recorded_host_logs import CASES, entries
@@ -132,3 +134,18 @@ def test_every_xid_of_the_catalogue_has_a_status_and_a_remedy_where_one_is_neede
         name, severity, remedy = health_xids.meaning(code, "")
         assert name and severity in health_xids.STATUSES and remedy
         assert [check.status for check in health.check(facts(device(), kernel_events=[event(code=code)])) if check.id == "gpu.xid"]
+
+
+VALUE = st.one_of(st.none(), st.booleans(), st.integers(-5, 200), st.floats(), st.text(max_size=6), st.just([]), st.just({}), st.just("0000:3b:00.0"))
+EVENT = st.fixed_dictionaries({}, optional={"kind": st.sampled_from(["xid", "lost"]) | VALUE, **dict.fromkeys(("bus_address", "code", "seconds_ago", "text"), VALUE)})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(EVENT | VALUE, max_size=4), st.sampled_from(["ok", "lost", "not_visible", "no_driver", "unknown", None]))
+def test_no_event_raises_and_none_that_counts_is_passed_over(events, state):
+    checks = health.check(facts(device(state=state), kernel_events=events))
+    assert all(check.line() for check in checks)
+    for one in events:
+        if isinstance(one, dict) and one.get("kind") == "xid" and one.get("bus_address") == "0000:3b:00.0" and one.get("code") == 79:
+            said = [check for check in checks if check.subject == "0000:3b:00.0" and check.id in ("gpu.xid", "gpu.lost") and check.status == "fail"]
+            assert said or (isinstance(one.get("seconds_ago"), float) and one["seconds_ago"] > 86400)
