@@ -56,12 +56,15 @@ class Handler(BaseHTTPRequestHandler):
             self._file(None, "", body)
 
     def _other_name(self) -> str:
-        """A name of this server other than the one in the request: the client insists on a redirect that leaves the host name."""
+        """A name of this server other than the one in the request, that needs no name service.
+
+        The client insists on a redirect that leaves the host name. An address can be written in a second way: as IPv6.
+        """
         if self.server.storage_name:
             return self.server.storage_name
         asked = self.headers.get("Host", "").rpartition(":")[0]
         address = str(self.connection.getsockname()[0])
-        return address if asked != address else "localhost"
+        return address if asked != address else f"[::ffff:{address}]"
 
     def _header(self, status: int, headers: dict[str, str], length: int = 0) -> None:
         self.send_response(status)

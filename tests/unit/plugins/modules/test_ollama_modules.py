@@ -195,7 +195,7 @@ def test_check_mode_before_the_server_is_there(ansible):
 def container(tmp_path_factory):
     """Name and address of a real server in a container, with an nvidia-smi whose answer is a file: (name, address, file)."""
     folder = tmp_path_factory.mktemp("container")
-    (folder / "nvidia-smi").write_text('#!/bin/sh\n[ "$*" = "--query-gpu=uuid --format=csv,noheader" ] || exit 2\n. /smi/answer\n')
+    (folder / "nvidia-smi").write_text('#!/bin/sh\n[ "$*" = "--query-gpu=uuid,temperature.gpu --format=csv,noheader" ] || exit 2\n. /smi/answer\n')
     (folder / "nvidia-smi").chmod(0o755)
     (folder / "answer").write_text("exit 9\n")
     name = "gpuops-test-ollama-%d" % os.getpid()
@@ -213,9 +213,9 @@ def container(tmp_path_factory):
 @pytest.mark.parametrize(
     ("answer", "expected_uuids", "words"),
     [
-        ("\n".join("echo " + uuid for uuid in UUIDS), UUIDS, "2 pass"),
-        ("echo " + UUIDS[0], UUIDS, "the container has 1 of 2 GPUs: missing " + UUIDS[1]),
-        ("\n".join("echo " + uuid for uuid in UUIDS), UUIDS[:1], "not asked for " + UUIDS[1]),
+        ("\n".join(f"echo {uuid}, 30" for uuid in UUIDS), UUIDS, "2 pass"),
+        (f"echo {UUIDS[0]}, 30", UUIDS, "the container has 1 of 2 GPUs: missing " + UUIDS[1]),
+        ("\n".join(f"echo {uuid}, 30" for uuid in UUIDS), UUIDS[:1], "not asked for " + UUIDS[1]),
         ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", UUIDS, "daemon-reload"),
         ("sleep 60", UUIDS, "nvidia-smi did not answer within 2 s"),
     ],
@@ -224,7 +224,7 @@ def test_gpus_of_a_container(ansible, container, answer, expected_uuids, words):
     container[2].write_text(answer + "\n")
     result = ansible("gpu_container_check", container=container[0], expected_uuids=expected_uuids, timeout_seconds=2)
     assert words in result["msg"]
-    assert result["failed"] == (result["status"] == "fail") == ("missing" in words or "not asked for" in words)
+    assert result["failed"] == (result["status"] == "fail") == (words not in ("2 pass", "nvidia-smi did not answer within 2 s"))
 
 
 @pytest.mark.parametrize("name", ["tiny-llama", "tiny-qwen3"])
