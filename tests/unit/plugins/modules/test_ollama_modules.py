@@ -32,8 +32,9 @@ def get(url):
 
 
 def state(url):
-    """What the server has in store and in memory; the time until a model is unloaded runs on by itself."""
-    return get(url + "/api/tags"), [(item["name"], item["digest"], item["context_length"]) for item in get(url + "/api/ps")["models"]]
+    """What the server has in store (it lists models of one moment in any order) and in memory (the time until a model is unloaded runs on by itself)."""
+    stored = sorted((item["name"], item["digest"], item["modified_at"]) for item in get(url + "/api/tags")["models"])
+    return stored, [(item["name"], item["digest"], item["context_length"]) for item in get(url + "/api/ps")["models"]]
 
 
 def wait_for(url):
@@ -153,7 +154,7 @@ def test_removal(model, server):
     model(name="tiny", file=str(build_models()["tiny-llama"]), loaded=True)
     results = model(name="tiny", state="absent")
     assert results[1]["steps"] == ["unload", "delete"]
-    assert state(server) == ({"models": []}, [])
+    assert state(server) == ([], [])
 
 
 @pytest.mark.parametrize(
