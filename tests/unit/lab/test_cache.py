@@ -1,6 +1,7 @@
 """The lab's build cache: whole products, built once, keyed by what they are made of."""
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -27,6 +28,16 @@ def test_a_product_is_built_once_and_again_when_an_input_changes() -> None:
     assert (first / "product").read_text() == "x"
     assert cache.cached("kind", ["b"], build) != first
     assert len(built) == 2
+
+
+def test_products_that_nobody_asks_for_go() -> None:
+    old, asked = (cache.cached("kind", [name], lambda folder: None) for name in ("old", "asked"))
+    for product in (old, asked):
+        os.utime(product, (0, 0))
+    cache.cached("kind", ["asked"], lambda folder: None)
+    cache.cached("kind", ["new"], lambda folder: None)
+    assert asked.is_dir()
+    assert not old.exists()
 
 
 def test_a_failed_build_leaves_nothing() -> None:
