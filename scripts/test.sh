@@ -27,7 +27,7 @@ do_setup() { bash scripts/setup.sh; }
 do_lint() {
   ruff check plugins tests molecule scripts
   yamllint --strict .
-  MYPYPATH= mypy plugins/module_utils plugins/modules plugins/filter
+  mypy plugins/module_utils plugins/modules plugins/filter
   antsibull-changelog lint
   (cd "$GPUOPS_LINK" && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs self .)
   ansible-lint --offline --profile production

@@ -76,8 +76,8 @@ def measure_modules(profile: str, runs: int) -> dict:
     """The three modules side by side on a node of PROFILE."""
     name = f"bench-{profile}"
     lab("up", profile, "--name", name)
-    subprocess.run(["docker", "exec", "-i", f"gpuops-lab-{name}", "sh", "-c", "cat > /usr/local/bin/metered-python3 && chmod 755 /usr/local/bin/metered-python3"],
-                   input=METER, text=True, check=True)
+    install = "cat > /usr/local/bin/metered-python3 && chmod 755 /usr/local/bin/metered-python3"
+    subprocess.run(["docker", "exec", "-i", f"gpuops-lab-{name}", "sh", "-c", install], input=METER, text=True, check=True)
     result = {short: measure_module(name, module, runs) for short, module in MODULES.items()}
     lab("down", name)
     return result
