@@ -52,6 +52,7 @@ def ansible(tmp_path_factory):
     (collections / "ansible_collections/gpuops").mkdir(parents=True)
     (collections / "ansible_collections/gpuops/fleet").symlink_to(ROOT)
     environment = os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_HOME": str(collections / "home")}
+    environment["ANSIBLE_CALLBACK_RESULT_FORMAT"] = "json"
 
     def run(module, check=False, **arguments):
         command = [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", f"gpuops.fleet.{module}", "-a", json.dumps(arguments), "--diff"]
