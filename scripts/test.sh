@@ -13,7 +13,8 @@ nodes_started=
 
 finish() {
   local status=$?
-  if [ -n "$nodes_started" ]; then python3 -m tests.lab down --all || status=1; fi
+  # Tests take their own nodes down; the mirror and the network go too, unless somebody else's node still needs them.
+  if [ -n "$nodes_started" ] && [ -z "$(python3 -m tests.lab list)" ]; then python3 -m tests.lab down --all || status=1; fi
   if [ "$docker_before" = down ] && [ "$(cat "$GPUOPS_CACHE/dockerd.pid" 2>/dev/null || true)" != "$daemon_before" ]; then
     bash scripts/stop-docker.sh
   fi
