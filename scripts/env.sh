@@ -7,6 +7,7 @@ export GPUOPS_LINK=$GPUOPS_COLLECTIONS/ansible_collections/gpuops/fleet
 export ANSIBLE_COLLECTIONS_PATH=$GPUOPS_COLLECTIONS
 export ANSIBLE_HOME=$GPUOPS_COLLECTIONS/ansible-home
 export MOLECULE_GLOB="molecule/*/molecule.yml"
+export ANSIBLE_CALLBACK_RESULT_FORMAT=yaml
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$PWD
 # Looked up before the virtual environment comes first in PATH: the tooling is built with the machine's own Python.
 if [ -z "${PYTHON:-}" ]; then

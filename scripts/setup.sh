@@ -51,7 +51,7 @@ make_venv() {
 mkdir -p "$GPUOPS_CACHE"
 exec 9>"$GPUOPS_CACHE/setup.lock"
 flock 9
-as_packages apt-utils ca-certificates dmidecode docker.io dpkg-dev gcc g++ git gnupg iptables kmod libc6-dev libstb-dev make mmdebstrap \
+as_packages apt-utils busybox-static ca-certificates dmidecode docker.io dpkg-dev gcc g++ git gnupg iptables kmod libc6-dev libstb-dev make mmdebstrap \
   nlohmann-json3-dev pciutils python3-venv xz-utils
 if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   echo "Python 3.11 or newer is needed; $PYTHON is older. Set PYTHON=/path/to/python3." >&2

@@ -13,7 +13,8 @@ nodes_started=
 
 finish() {
   local status=$?
-  if [ -n "$nodes_started" ]; then python3 -m tests.lab down --all || status=1; fi
+  # Tests take their own nodes down; the mirror and the network go too, unless somebody else's node still needs them.
+  if [ -n "$nodes_started" ] && [ -z "$(python3 -m tests.lab list)" ]; then python3 -m tests.lab down --all || status=1; fi
   if [ "$docker_before" = down ] && [ "$(cat "$GPUOPS_CACHE/dockerd.pid" 2>/dev/null || true)" != "$daemon_before" ]; then
     bash scripts/stop-docker.sh
   fi
@@ -27,7 +28,7 @@ do_setup() { bash scripts/setup.sh; }
 do_lint() {
   ruff check plugins tests molecule scripts
   yamllint --strict .
-  MYPYPATH= mypy plugins/module_utils plugins/modules plugins/filter
+  mypy plugins/module_utils plugins/modules plugins/filter
   antsibull-changelog lint
   (cd "$GPUOPS_LINK" && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs self .)
   ansible-lint --offline --profile production

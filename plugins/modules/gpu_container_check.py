@@ -12,7 +12,7 @@ description:
   - Looks from inside the container, with C(nvidia-smi), because what Docker was asked for is not what a process can use.
     A container can lose its GPUs while it runs, and still look healthy from outside.
   - C(container.running) tells whether the container runs and its health check, if it has one, passes.
-  - C(container.gpus) compares the set of GPU UUIDs inside with O(expected_uuids).
+  - C(container.gpus) compares the set of GPU UUIDs inside with O(expected_uuids), and sees a GPU that does not answer any more.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 requirements:
@@ -110,7 +110,7 @@ checks:
         source:
           description: Where it was read.
           type: str
-          sample: "docker exec ollama nvidia-smi --query-gpu=uuid --format=csv,noheader"
+          sample: "docker exec ollama nvidia-smi --query-gpu=uuid,temperature.gpu --format=csv,noheader"
         value:
           description: What was there.
           type: raw

@@ -60,8 +60,10 @@ requirements:
   - Python 3.8 or later on the target
   - C(nvidia-ml-py) 11.450 or later on the target is optional
 notes:
+  - C(nvidia-smi) prints either the temperatures at which a GPU slows down and shuts down or the distance to them. Where it prints the
+    distance, only C(pynvml) gives these two temperatures.
+  - The time-out of a command counts from its start; a process that not even SIGKILL ends is left behind and the task goes on.
   - Without root, the states of ASPM and ACS, and on some systems the width and speed of the PCI Express link, cannot be read.
-  - From the Ada architecture on, C(nvidia-smi) prints temperature thresholds as a distance; there only C(pynvml) knows them.
 seealso:
   - module: gpuops.fleet.gpu_health_check
   - module: gpuops.fleet.nvidia_driver_plan

@@ -158,6 +158,7 @@ error:
 import json
 import os
 import tempfile
+import time
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import ActionError, PolicyError
@@ -180,6 +181,9 @@ ARGUMENTS = {
     "loaded": {"type": "bool"},
     "timeout_seconds": {"type": "float", "default": 3600},
 }
+
+# How long the server may take to show what it has confirmed.
+SETTLE_SECONDS = 20
 
 
 class Target:
@@ -218,6 +222,19 @@ class Target:
             running=api.running(),
             has_blob=bool(wish.sha256) and api.has_blob(str(wish.sha256)),
         )
+
+    def settled(self) -> t.Tuple[verdicts.Have, t.List[str]]:
+        """The server's state after the steps, and what is still left to do.
+
+        The server answers an unload before it has ended the process that held the model, so a remainder is read again for a while.
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            have = self.read()
+            left = verdicts.plan(self.wish, have)
+            if not left or time.monotonic() > deadline:
+                return have, left
+            time.sleep(0.5)
 
     def do(self, step: str) -> None:
         """Do one step of a plan. Raises ServiceError with what the server answered."""
@@ -271,8 +288,7 @@ def ensure(fleet: FleetModule) -> None:
         for step in steps:
             target.do(step)
         if steps:
-            have = target.read()
-            left = verdicts.plan(target.wish, have)
+            have, left = target.settled()
             if left:
                 done = (target.wish.name, ", ".join(steps), ", ".join(left))
                 raise ActionError("%s: %s went without an error, but the server still needs: %s" % done, steps=steps, left=left)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 _STARTED = time.monotonic()
+# A product that nobody asked for in so many days goes when another of its kind is built.
+_KEEP_DAYS = 14
 
 Input = str | bytes | Path
 
@@ -66,6 +68,13 @@ def lock(name: str) -> Iterator[None]:
         yield
 
 
+def _forget_unused(folder: Path) -> None:
+    oldest = time.time() - _KEEP_DAYS * 86400
+    for product in folder.iterdir():
+        if product.is_dir() and product.stat().st_mtime < oldest:
+            shutil.rmtree(product, ignore_errors=True)
+
+
 def cached(kind: str, inputs: Iterable[Input], build: Callable[[Path], None]) -> Path:
     """Return the folder of a product, built by `build(folder)` unless one with the same inputs exists.
 
@@ -75,6 +84,7 @@ def cached(kind: str, inputs: Iterable[Input], build: Callable[[Path], None]) ->
     key = digest(inputs)
     target = root() / kind / key
     if target.is_dir():
+        os.utime(target)
         return target
     with lock(f"{kind.replace('/', '-')}-{key}"):
         if target.is_dir():
@@ -90,5 +100,6 @@ def cached(kind: str, inputs: Iterable[Input], build: Callable[[Path], None]) ->
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
+        _forget_unused(target.parent)
         progress(f"{kind}: built in {time.monotonic() - begun:.1f} s")
     return target

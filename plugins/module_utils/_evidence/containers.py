@@ -14,7 +14,8 @@ import re
 import typing as t
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
-UUID = re.compile(r"^(?:GPU|MIG)-[0-9A-Za-z/-]+$")
+GPU_LINE = re.compile(r"^(?:GPU|MIG)-[0-9A-Za-z/-]+, ")
+LOST = re.compile(r"is lost|Unknown Error")
 GPU_NODE = re.compile(r"^nvidia\d+$")
 
 
@@ -60,26 +61,43 @@ def log(run: Run, name: str, since: str, timeout_seconds: float) -> t.Tuple[t.Op
 
 
 def gpus(run: Run, name: str, timeout_seconds: float) -> t.Dict[str, t.Any]:
-    """The GPUs that a process in the container can use: {`uuids`: list or None, `source`: command, `reason`: why None}.
+    """The GPUs that a process in the container can use: {`uuids`, `lost`: lists or None, `source`: command, `reason`: why None, `refused`: bool}.
 
-    `nvidia-smi` in the container tells. It is mounted together with the devices; where it is missing, a container without any
-    /dev/nvidiaN has no GPU, and one with such nodes stays unknown.
+    `lost`: those of `uuids` that do not answer any more (nvidia-smi still names them, and exits with 0).
+    `refused`: nvidia-smi ran and reported an error, so processes in the container cannot use their GPUs.
+    nvidia-smi is mounted together with the devices; where it is missing, a container without any /dev/nvidiaN has no GPU, and one with such
+    nodes stays unknown.
     """
-    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    query = ["nvidia-smi", "--query-gpu=uuid,temperature.gpu", "--format=csv,noheader"]
     source = "docker exec %s %s" % (name, " ".join(query))
-    rc, out, err = run(["docker", "exec", name] + query, timeout_seconds=timeout_seconds)
+    rc, out, err = _limited(run, name, query, timeout_seconds)
     lines = [line.strip() for line in out.splitlines() if line.strip()]
-    if rc == 0 and lines and all(UUID.match(line) for line in lines):
-        return {"uuids": sorted(lines), "source": source, "reason": ""}
+    if rc == 0 and lines and all(GPU_LINE.match(line) for line in lines):
+        found = dict(line.split(", ", 1) for line in lines)
+        return _answer(source, sorted(found), sorted(uuid for uuid, temperature in found.items() if LOST.search(temperature)))
     text = " ".join((out + " " + err).split())
     if rc in (126, 127) and "nvidia-smi" in text:
         nodes = _nodes(run, name, timeout_seconds)
         if nodes == []:
-            return {"uuids": [], "source": "docker exec %s ls /dev" % name, "reason": ""}
-        return {"uuids": None, "source": source, "reason": "there is no nvidia-smi in the container" + (", but %s" % ", ".join(nodes) if nodes else "")}
+            return _answer("docker exec %s ls /dev" % name, [])
+        return _answer(source, None, reason="there is no nvidia-smi in the container" + (", but %s" % ", ".join(nodes) if nodes else ""))
     if "No devices were found" in text:
-        return {"uuids": [], "source": source, "reason": ""}
-    return {"uuids": None, "source": source, "reason": _reason("nvidia-smi", rc, text, timeout_seconds)}
+        return _answer(source, [])
+    # 125 to 127 are docker's own; a program's end by time-out tells nothing about the GPUs.
+    return _answer(source, None, reason=_reason("nvidia-smi", rc, text, timeout_seconds), refused=rc not in (0, 124, 125, 126, 127))
+
+
+def _limited(run: Run, name: str, command: t.List[str], timeout_seconds: float) -> t.Tuple[int, str, str]:
+    """Run `command` in the container. The time-out is kept inside too: when only the docker command is killed, a program that hangs stays behind."""
+    inside = ["timeout", "-s", "KILL", "%d" % max(1, round(timeout_seconds))]
+    rc, out, err = run(["docker", "exec", name] + inside + command, timeout_seconds=timeout_seconds + 5)
+    if rc in (126, 127) and '"timeout"' in out + err:
+        return run(["docker", "exec", name] + command, timeout_seconds=timeout_seconds)
+    return (124 if rc == 137 else rc), out, err
+
+
+def _answer(source: str, uuids: t.Optional[t.List[str]], lost: t.Sequence[str] = (), reason: str = "", refused: bool = False) -> t.Dict[str, t.Any]:
+    return {"uuids": uuids, "lost": list(lost), "source": source, "reason": reason, "refused": refused}
 
 
 def _nodes(run: Run, name: str, timeout_seconds: float) -> t.Optional[t.List[str]]:

@@ -85,7 +85,7 @@ def failed(rc: int, out: str, err: str, timeout_seconds: float) -> t.Optional[t.
     code = EXIT_CODES.get(rc)
     said = " ".join((out or err).split())[:300]
     reason = nvml.CODES[code] if code else said or "no output"
-    return nvml.answer(READER, error="nvidia-smi: %s (rc %d%s)" % (reason, rc, ": " + said if code and said else ""), code=code)
+    return nvml.answer(READER, error="nvidia-smi: %s (rc %d)" % (reason, rc), code=code)
 
 
 def parse(text: str) -> t.Dict[str, t.Any]:

@@ -92,7 +92,7 @@ def _call(binding: t.Any, name: str, *args: t.Any) -> t.Any:
         # `value`, never a comparison: NVMLError is not hashable and fails to compare with other types.
         code = getattr(error, "value", None)
         if isinstance(code, int):
-            raise _RefusedError(nvml.CODES.get(code, "NVML error %d" % code), code) from None
+            raise _RefusedError(nvml.CODES.get(code, "NVML error %s" % code), code) from None
         raise _RefusedError("%s: %s" % (type(error).__name__, error)) from None
 
 

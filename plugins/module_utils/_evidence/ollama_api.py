@@ -21,6 +21,8 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyE
 Json = t.Dict[str, t.Any]
 # The socket listens before GPUs are discovered and answers only after it, which can take 30 s a library.
 QUICK_SECONDS = 90.0
+# What Go says when a registry speaks plain HTTP, or has a certificate that it does not trust.
+NOT_SECURE = ("HTTP response to HTTPS client", "does not look like a TLS handshake", "x509: ")
 
 
 class UnreachableError(ServiceError):
@@ -84,7 +86,13 @@ class OllamaApi:
 
     def pull(self, name: str, insecure: bool) -> None:
         """Fetch a model from its registry; what the store already has is not fetched again."""
-        self._long("/api/pull", {"model": name, "insecure": insecure})
+        try:
+            self._long("/api/pull", {"model": name, "insecure": insecure})
+        except ServiceError as error:
+            if not insecure and any(text in error.message for text in NOT_SECURE):
+                hint = "set insecure: true for a trusted registry that speaks plain HTTP or has no verifiable certificate"
+                raise ServiceError("%s; %s" % (error.message, hint), **error.details) from error
+            raise
 
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name."""

@@ -174,7 +174,7 @@ def _link(path: str, seen: Device, unavailable: t.Dict[str, str], prefix: str) -
         for field, file in (("generation_current", "current_link_speed"), ("generation_max", "max_link_speed")):
             if link[field] is None:
                 speed, _why = read_text("%s/%s" % (path, file))
-                link[field] = GENERATIONS.get((speed or "").split(" ")[0])
+                link[field] = GENERATIONS.get((speed or "").partition(" ")[0])
         for field, file in (("width_current", "current_link_width"), ("width_max", "max_link_width")):
             if link[field] is None:
                 width, _why = read_text("%s/%s" % (path, file))

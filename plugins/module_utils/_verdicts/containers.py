@@ -9,6 +9,12 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, evidence
 
+WITHDRAWN = (
+    "systemd took the devices away from the container's control group (systemctl daemon-reload does it to containers that got them from the "
+    "prestart hook): give the GPUs by CDI or by runtime nvidia with toolkit 1.18 or newer, and recreate the container"
+)
+LOST = "a GPU that fell off the bus comes back with a reboot at the earliest: see gpu_health_check and the kernel log (Xid 79), reseat or replace the board"
+
 
 def check(state: t.Dict[str, t.Any], gpus: t.Optional[t.Dict[str, t.Any]], container: str, expected_uuids: t.Sequence[str]) -> t.List[Check]:
     """`container.running` and `container.gpus` from what `_evidence.containers.inspect` and `.gpus` returned (`gpus` None: not read)."""
@@ -51,28 +57,27 @@ def _gpus(state: t.Dict[str, t.Any], gpus: t.Optional[t.Dict[str, t.Any]], conta
     wanted = ", ".join(expected) or "no GPU"
     if not state["found"] or not state["running"] or gpus is None:
         return Check(check_id, container, SKIPPED, "not looked at: the container does not run", wanted)
+    if gpus["uuids"] is None and gpus["refused"]:
+        remedy = WITHDRAWN if "Unknown Error" in gpus["reason"] else _remedy(state)
+        return Check(check_id, container, FAIL, "processes in the container cannot use its GPUs", wanted, [evidence(gpus["source"], gpus["reason"])], remedy)
     if gpus["uuids"] is None:
-        return Check(
-            check_id, container, UNKNOWN, "the GPUs inside could not be read: %s" % gpus["reason"], wanted, [evidence(gpus["source"], None)],
-            _remedy(state, "Unknown Error" in gpus["reason"]),
-        )  # fmt: skip
+        remedy = "run %s by hand, and nvidia-smi on the host: where it hangs or fails too, the driver is at fault" % gpus["source"]
+        return Check(check_id, container, UNKNOWN, "the GPUs inside could not be read: %s" % gpus["reason"], wanted, [evidence(gpus["source"], None)], remedy)
+    if gpus["lost"]:
+        seen = [evidence(gpus["source"], "%s: GPU is lost" % uuid) for uuid in gpus["lost"]]
+        return Check(check_id, container, FAIL, "the GPU %s does not answer any more" % ", ".join(gpus["lost"]), wanted, seen, LOST)
     found = sorted(set(gpus["uuids"]))
     seen = [evidence(gpus["source"], ", ".join(found) or "no GPU")]
     missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     if missing or extra:
         parts = (["missing %s" % ", ".join(missing)] if missing else []) + (["not asked for %s" % ", ".join(extra)] if extra else [])
         summary = "the container has %d of %d GPUs: %s" % (len(set(found) & set(expected)), len(expected), "; ".join(parts))
-        return Check(check_id, container, FAIL, summary, wanted, seen, _remedy(state, False))
+        return Check(check_id, container, FAIL, summary, wanted, seen, _remedy(state))
     return Check(check_id, container, PASS, "the container has exactly the %d GPUs asked for" % len(found), wanted, seen)
 
 
-def _remedy(state: t.Dict[str, t.Any], devices_withdrawn: bool) -> str:
-    """GPUs of a container are fixed when it is created, so every remedy ends in a new container."""
-    if devices_withdrawn:
-        return (
-            "systemd took the devices away from the container's control group (systemctl daemon-reload does it to containers that got them from the "
-            "prestart hook): give the GPUs by CDI or by runtime nvidia with toolkit 1.18 or newer, and recreate the container"
-        )
+def _remedy(state: t.Dict[str, t.Any]) -> str:
+    """GPUs of a container are fixed when it is created, so the remedy ends in a new container."""
     drivers = sorted({str(request.get("Driver") or "nvidia") for request in state["device_requests"]})
     if drivers:
         how = "it asks for GPUs by device requests (%s)" % ", ".join(drivers)

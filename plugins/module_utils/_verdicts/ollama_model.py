@@ -85,7 +85,7 @@ def shown_parameters(shown: t.Optional[Json]) -> Json:
     """The model's options: `/api/show` prints them as lines of name and value, a list as one line an element."""
     result: Json = {}
     for line in ((shown or {}).get("parameters") or "").splitlines():
-        name, _, text = line.strip().partition(" ")
+        name, _blank, text = line.strip().partition(" ")
         try:
             value = json.loads(text.strip())
         except ValueError:

@@ -16,7 +16,8 @@ BOARDS = _LAB / "boards"
 Hardware = dict[str, Any]
 IDENTITIES = ("ubuntu-24.04", "debian-12", "debian-13")
 _KEYS = {"identity", "machine", "firmware", "gpus", "driver", "nouveau"}
-_GPU_KEYS = {"board", "bus_address", "upstream", "uuid", "serial", "lost", "nvml"}
+_NEEDED_GPU_KEYS = {"board", "bus_address", "upstream"}
+_GPU_KEYS = _NEEDED_GPU_KEYS | {"uuid", "serial", "lost", "nvml"}
 
 
 def profile_names() -> list[str]:
@@ -34,6 +35,8 @@ def _board(name: str) -> Hardware:
 def _gpu(minor: int, gpu: Hardware, host: str) -> Hardware:
     if unknown := gpu.keys() - _GPU_KEYS:
         raise LabError(f"profile {host}: unknown keys of a GPU: {', '.join(sorted(unknown))}")
+    if missing := _NEEDED_GPU_KEYS - gpu.keys():
+        raise LabError(f"profile {host}: a GPU lacks {', '.join(sorted(missing))}")
     board = _board(gpu["board"])
     identifier = uuid.uuid5(uuid.NAMESPACE_DNS, f"{host}.{gpu['bus_address']}")
     return {
@@ -64,7 +67,7 @@ def load(name: str) -> Hardware:
         "identity": identity,
         "machine": machine,
         "firmware": {"above_4g": True, "aspm": "off", **profile.get("firmware", {})},
-        "gpus": [_gpu(minor, gpu, name) for minor, gpu in enumerate(sorted(profile.get("gpus", []), key=lambda g: g["bus_address"]))],
+        "gpus": [_gpu(minor, gpu, name) for minor, gpu in enumerate(sorted(profile.get("gpus", []), key=lambda g: g.get("bus_address", "")))],
         "driver": profile.get("driver"),
         "nouveau": profile.get("nouveau", False),
     }

@@ -127,6 +127,7 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
         gpu = gpus[device.name]
         kernel.bind(device, "nvidia")
         _show_gpu(gpu, device, version, is_open)
+        kernel.train_link(device, int({**gpu["board"]["nvml"], **gpu["nvml"]}["pcie_generation"]))
         if gpu["lost"]:
             fall_off_the_bus(gpu, device)
 

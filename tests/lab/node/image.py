@@ -34,7 +34,7 @@ def _sources(release: str) -> str:
 
 
 def _key(release: str) -> str:
-    recipe = [_CUSTOMIZE, release, _sources(release), *PACKAGES, *DOCKER_PACKAGES[release], *machine.apt_options(), os.uname().release]
+    recipe = [_CUSTOMIZE, Path(__file__), release, _sources(release), *PACKAGES, *DOCKER_PACKAGES[release], *machine.apt_options(), os.uname().release]
     return digest([*recipe, *machine.certificates()])
 
 
@@ -44,7 +44,8 @@ def _bootstrap(release: str) -> subprocess.Popen[bytes]:
     command = [
         "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--skip=cleanup/apt/lists,cleanup/apt/cache",
         f"--include={','.join(PACKAGES)}", *(f"--aptopt={option}" for option in machine.apt_options()),
-        "--aptopt=Acquire::Languages \"none\";",
+        '--aptopt=Acquire::Languages "none";',
+        "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale", "info")),
     ]  # fmt: skip
     for certificate in machine.certificates():

@@ -27,9 +27,9 @@ _READY = "/var/lib/lab/ready"
 def _create(name: str, profile: str, node_image: str, recipe: str) -> Node:
     api, container = client().api, f"{PREFIX}-{name}"
     host = api.create_host_config(
-        # All capabilities but the one that a container may lack itself; the daemon refuses --privileged then.
+        # All capabilities but one that a container may lack itself (the daemon refuses --privileged then), and the one to read the host's log.
         cap_add=["ALL"],
-        cap_drop=["SYS_RESOURCE"],
+        cap_drop=["SYS_RESOURCE", "SYSLOG"],
         security_opt=["seccomp=unconfined", "apparmor=unconfined"],
         cgroupns="private",
         tmpfs={"/run": "", "/tmp": "exec"},
@@ -62,7 +62,8 @@ def _reusable(node: Node | None, recipe: str) -> Node | None:
     elif node.container.status == "created":
         reason = "it was never started"
     else:
-        node.boot()
+        # Somebody may have broken it on purpose.
+        node.boot(healthy=False)
         if node.run("test", "-e", _READY, check=False)[0]:
             reason = "it was left half made"
     if not reason:

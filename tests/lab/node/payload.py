@@ -11,11 +11,12 @@ from tests.lab.hardware.nvml_state import write_state
 from tests.lab.hardware.pci_tree import write_tree
 from tests.lab.node.identity import IDENTITIES
 
-_LAB = Path(__file__).parent.parent
+_NODE = Path(__file__).parent
+_LAB = _NODE.parent
 _LIBRARY = "usr/lib/lab"
 _UNIT = "lab-coldplug.service"
 # Everything whose change makes a node another node.
-SOURCES = [_LAB / "node", _LAB / "kmod", _LAB / "hardware"]
+SOURCES = [_LAB / "kmod", _LAB / "hardware", *(_NODE / name for name in ("init", "coldplug", _UNIT, "identity.py", "payload.py", "driver.py", "lifecycle.py"))]
 
 
 def _link(path: Path, target: str) -> None:
@@ -45,9 +46,9 @@ def write_payload(hardware: dict[str, Any], tools: Path, repository: Path, root:
     library = root / _LIBRARY
     shutil.copytree(_LAB / "kmod", library / "kmod", ignore=shutil.ignore_patterns("*.conf", "__pycache__"))
     for name in ("init", "coldplug"):
-        shutil.copy(_LAB / "node" / name, library / name)
+        shutil.copy(_NODE / name, library / name)
     _text(root / "etc/modprobe.d/lab.conf", (_LAB / "kmod/lab.conf").read_text())
-    _text(root / "usr/lib/systemd/system" / _UNIT, (_LAB / "node" / _UNIT).read_text())
+    _text(root / "usr/lib/systemd/system" / _UNIT, (_NODE / _UNIT).read_text())
     _link(root / "usr/lib/systemd/system/sysinit.target.wants" / _UNIT, f"../{_UNIT}")
     if not hardware["nouveau"] and not hardware["driver"]:
         _text(root / "etc/modprobe.d/blacklist-nouveau.conf", "blacklist nouveau\n")

@@ -37,9 +37,13 @@ class Handler(BaseHTTPRequestHandler):
         """Answer with header and body."""
         self._answer(body=True)
 
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        """Remember requests for tests. What is no HTTP request (a client that tries TLS) has no path."""
+        if self.requestline and hasattr(self, "path"):
+            self.server.requests.append(f"{self.command} {self.path} {self.headers.get('Range', '-')}")
+
     def log_message(self, format: str, *args: object) -> None:
-        """Remember requests for tests instead of printing them."""
-        self.server.requests.append(f"{self.command} {self.path} {self.headers.get('Range', '-')}")
+        """Print nothing."""
 
     def _answer(self, body: bool) -> None:
         manifest, blob = MANIFEST_PATH.fullmatch(self.path), BLOB_PATH.fullmatch(self.path)
@@ -56,12 +60,15 @@ class Handler(BaseHTTPRequestHandler):
             self._file(None, "", body)
 
     def _other_name(self) -> str:
-        """A name of this server other than the one in the request: the client insists on a redirect that leaves the host name."""
+        """A name of this server other than the one in the request, that needs no name service.
+
+        The client insists on a redirect that leaves the host name. An address can be written in a second way: as IPv6.
+        """
         if self.server.storage_name:
             return self.server.storage_name
         asked = self.headers.get("Host", "").rpartition(":")[0]
         address = str(self.connection.getsockname()[0])
-        return address if asked != address else "localhost"
+        return address if asked != address else f"[::ffff:{address}]"
 
     def _header(self, status: int, headers: dict[str, str], length: int = 0) -> None:
         self.send_response(status)

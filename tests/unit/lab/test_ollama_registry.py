@@ -38,7 +38,7 @@ def test_blob_is_announced_redirected_and_served_in_ranges(registry, weights):
     assert (answer.status, int(answer.headers["Content-Length"])) == (200, weights["size"])
     answer, _ = ask(registry, "GET", path)
     assert answer.status == 307
-    assert answer.headers["Location"] == f"http://localhost:{registry.server_port}/storage/library/tiny/blobs/{weights['digest']}"
+    assert answer.headers["Location"] == f"http://[::ffff:127.0.0.1]:{registry.server_port}/storage/library/tiny/blobs/{weights['digest']}"
     content = (registry.store / "blobs" / weights["digest"].replace(":", "-")).read_bytes()
     storage = path.replace("/v2/", "/storage/")
     assert ask(registry, "GET", storage)[1] == content

@@ -78,7 +78,8 @@ def test_no_gpu_is_a_failure_of_the_count_and_of_nothing_else(capsys):
 
 def test_the_power_budget_is_returned_in_figures(capsys):
     assert run(capsys, "power_check", facts=GOOD)["budget"] == {
-        "gpu_watts": 500.0, "platform_watts": 350.0, "required_watts": 850.0, "recommended_watts": 1000.0, "reset_watts": 850.0, "worst_watts": 850.0, "usable_watts": None,
+        "gpu_watts": 500.0, "platform_watts": 350.0, "required_watts": 850.0, "recommended_watts": 1000.0, "reset_watts": 850.0, "worst_watts": 850.0,
+        "usable_watts": None,
     }  # fmt: skip
 
 

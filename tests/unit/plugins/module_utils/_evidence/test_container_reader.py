@@ -51,22 +51,40 @@ def test_log_has_both_streams_since_the_start():
     assert containers.log(run, "x", "never", 5) == (None, 'docker logs: invalid value for "since"')
 
 
+SMI = "exec c timeout -s KILL 5 nvidia-smi --query-gpu=uuid,temperature.gpu --format=csv,noheader"
+
+
 @pytest.mark.parametrize(
-    ("smi", "devices", "uuids", "reason"),
+    ("smi", "devices", "uuids", "reason"),  # a refusal is an error that nvidia-smi itself reports: exit status 2 to 15, or 255
     [
-        ((0, "\n".join(reversed(UUIDS)) + "\n", ""), None, UUIDS, ""),
+        ((0, "%s, 31\n%s, [N/A]\n" % (UUIDS[1], UUIDS[0]), ""), None, UUIDS, ""),
         ((6, "No devices were found\n", ""), None, [], ""),
         ((255, "Failed to initialize NVML: Unknown Error\n", ""), None, None, "nvidia-smi: Failed to initialize NVML: Unknown Error"),
         ((15, "Unable to determine the device handle for GPU0: 0000:3B:00.0: GPU is lost.\n", ""), None, None, "GPU is lost"),
         ((0, "", ""), None, None, "exit status 0"),
-        ((0, "GPU-1\nsomething else\n", ""), None, None, "something else"),
+        ((0, "GPU-1, 30\nsomething else\n", ""), None, None, "something else"),
         ((124, "", ""), None, None, "did not answer within 5 s"),
+        ((137, "", ""), None, None, "did not answer within 5 s"),
         ((126, "", NOT_THERE), (0, "console\nfd\nnull\n", ""), [], ""),
+        ((127, "", "timeout: failed to run command 'nvidia-smi': No such file or directory"), (0, "null\n", ""), [], ""),
         ((127, "", NOT_THERE), (0, "null\nnvidia0\nnvidiactl\n", ""), None, "no nvidia-smi in the container, but /dev/nvidia0"),
         ((126, "", NOT_THERE), (126, "", "exec: \"ls\": not found"), None, "no nvidia-smi in the container"),
     ],
 )
 def test_gpus(smi, devices, uuids, reason):
-    answer = containers.gpus(docker({"exec c nvidia-smi --query-gpu=uuid --format=csv,noheader": smi, "exec c ls /dev": devices}), "c", 5)
-    assert answer["uuids"] == uuids
+    answer = containers.gpus(docker({SMI: smi, "exec c ls /dev": devices}), "c", 5)
+    assert (answer["uuids"], answer["lost"]) == (uuids, [])
     assert reason in answer["reason"] and bool(answer["reason"]) == (uuids is None)
+    assert answer["refused"] == (smi[0] in (15, 255))
+
+
+def test_a_lost_gpu_is_still_named():
+    # As the recording tests/fixtures/nvidia-smi of a host with a lost GPU shows it: exit status 0, the UUID, no temperature.
+    answer = containers.gpus(docker({SMI: (0, "%s, 30\n%s, [GPU is lost]\n" % tuple(UUIDS), "")}), "c", 5)
+    assert (answer["uuids"], answer["lost"], answer["refused"]) == (UUIDS, UUIDS[1:], False)
+
+
+def test_an_image_without_timeout():
+    missing = (126, "", NOT_THERE.replace("nvidia-smi", "timeout"))
+    answer = containers.gpus(docker({"exec c timeout": missing, "exec c nvidia-smi": (0, UUIDS[0] + ", 30\n", "")}), "c", 5)
+    assert answer["uuids"] == UUIDS[:1]

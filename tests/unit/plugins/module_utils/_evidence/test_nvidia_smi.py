@@ -176,7 +176,7 @@ def test_a_board_that_the_catalogue_does_not_know_is_asked_for_its_compute_capab
     [
         (127, "", "nvidia-smi: not found", None, "nvidia-smi is not installed"),
         (124, "", "", None, "nvidia-smi: no answer within 5 s"),
-        (9, "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", "", 9, "the NVIDIA driver is not loaded (rc 9: NVIDIA-SMI has"),
+        (9, "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", "", 9, "the NVIDIA driver is not loaded (rc 9)"),
         (12, "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.", "", 12, "the NVML library is not installed (rc 12"),
         (18, "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95", "", 18, "have different versions (rc 18"),
         (255, "Failed to initialize NVML: Unknown Error", "", None, "nvidia-smi: Failed to initialize NVML: Unknown Error (rc 255)"),

@@ -45,7 +45,7 @@ def test_running(change, status, words):
     ],
 )
 def test_gpus(found, expected, status, words):
-    gpus = {"uuids": found, "source": "docker exec ollama nvidia-smi", "reason": "nvidia-smi: broken" if found is None else ""}
+    gpus = {"uuids": found, "source": "docker exec ollama nvidia-smi", "reason": "nvidia-smi: broken" if found is None else "", "refused": False, "lost": []}
     check = containers.check(RUNNING, gpus, "ollama", expected)[1]
     assert (check.id, check.status) == ("container.gpus", status)
     assert words in check.summary
@@ -65,6 +65,14 @@ def test_gpus_of_a_container_that_does_not_run_are_not_judged():
     ],
 )
 def test_remedy_fits_how_the_container_got_its_gpus(change, reason, words):
-    gpus = {"uuids": None if reason else [], "source": "x", "reason": reason}
-    remedy = containers.check(dict(RUNNING, **change), gpus, "ollama", [A])[1].remedy
-    assert words in remedy and "recreate the container" in remedy
+    gpus = {"uuids": None if reason else [], "source": "x", "reason": reason, "refused": bool(reason), "lost": []}
+    check = containers.check(dict(RUNNING, **change), gpus, "ollama", [A])[1]
+    assert check.status == "fail" and reason in check.line()
+    assert words in check.remedy and "recreate the container" in check.remedy
+
+
+def test_a_lost_gpu_fails_though_the_set_is_right():
+    gpus = {"uuids": [A, B], "lost": [B], "source": "docker exec ollama nvidia-smi", "reason": "", "refused": False}
+    check = containers.check(RUNNING, gpus, "ollama", [A, B])[1]
+    assert (check.status, check.summary) == ("fail", "the GPU %s does not answer any more" % B)
+    assert A not in check.evidence[0]["value"] and "reboot" in check.remedy
