@@ -47,7 +47,7 @@ do_artifact() (
   ansible-galaxy collection install --offline --no-deps -p "$folder/installed" "$folder"/gpuops-fleet-*.tar.gz >/dev/null
   cd "$folder"
   ansible-playbook gpuops.fleet.site --syntax-check -i localhost,
-  ansible -i localhost, -c local localhost -m gpuops.fleet.gpu_facts >facts
+  ansible -i localhost, -c local localhost -e "ansible_python_interpreter=$(command -v python3)" -m gpuops.fleet.gpu_facts >facts
   grep -q '"\?gpu"\?: *' facts
 )
 
