@@ -39,16 +39,17 @@ do_sanity() { bash scripts/sanity.sh; }
 do_unit() { python3 -m pytest tests/unit -q -n 2 -m "not lab"; }
 
 # The artifact as a user gets it: built, installed into an empty folder, its playbook and its modules found there.
-do_artifact() {
-  local folder
+do_artifact() (
   folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
   ansible-galaxy collection build --output-path "$folder" >/dev/null
+  export ANSIBLE_COLLECTIONS_PATH=$folder/installed
   ansible-galaxy collection install --offline --no-deps -p "$folder/installed" "$folder"/gpuops-fleet-*.tar.gz >/dev/null
-  ANSIBLE_COLLECTIONS_PATH=$folder/installed ansible-playbook gpuops.fleet.site --syntax-check -i localhost,
-  ANSIBLE_COLLECTIONS_PATH=$folder/installed ansible -i localhost, -c local localhost -m gpuops.fleet.gpu_facts >"$folder/facts"
-  grep -q '"gpu"' "$folder/facts"
-  rm -rf "$folder"
-}
+  cd "$folder"
+  ansible-playbook gpuops.fleet.site --syntax-check -i localhost,
+  ansible -i localhost, -c local localhost -e "ansible_python_interpreter=$(command -v python3)" -m gpuops.fleet.gpu_facts >facts
+  grep -q '"\?gpu"\?: *' facts
+)
 
 do_lab() { nodes_started=1; python3 -m pytest tests/unit tests/lab/tests -q -m lab; }
 
