@@ -61,8 +61,7 @@ def _libraries(root: str) -> t.Iterator[str]:
     import glob  # only hosts without the library in the linker's cache come here
 
     for folder in LIBRARY_FOLDERS:
-        for path in sorted(glob.glob("%s%s/%s" % (glob.escape(root), folder, LIBRARY))):
-            yield path
+        yield from sorted(glob.glob("%s%s/%s" % (glob.escape(root), folder, LIBRARY)))
 
 
 def information(root: str = "") -> t.Dict[str, t.Dict[str, str]]:

@@ -43,7 +43,8 @@ def _about_power(event: t.Dict[str, t.Any]) -> bool:
 
 
 def _device(device: t.Dict[str, t.Any], events: t.Optional[t.List[t.Dict[str, t.Any]]]) -> Check:
-    mine = None if events is None else [one for one in events if known.text(one.get("bus_address")) == known.text(device.get("bus_address")) is not None]
+    address = known.text(device.get("bus_address"))
+    mine = None if events is None else [one for one in events if address is not None and known.text(one.get("bus_address")) == address]
     reasons = device.get("event_reasons")
     reasons = [str(one) for one in reasons] if isinstance(reasons, list) else None
     seen = [*_seen(mine), evidence("%s event reasons" % known.source(device, "nvml", "NVML"), None if reasons is None else ", ".join(reasons) or "none")]
