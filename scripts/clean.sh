@@ -13,11 +13,11 @@ bash scripts/stop-docker.sh
 if [ -e "$GPUOPS_CACHE/installed-packages" ] && [ -z "${KEEP_PACKAGES:-}" ]; then
   mapfile -t packages < <(sort -u "$GPUOPS_CACHE/installed-packages")
   if [ "$others" -gt 0 ]; then
-    echo "Other containers use this Docker: its package stays."
-    mapfile -t packages < <(printf '%s\n' "${packages[@]}" | grep -vx -e docker.io -e iptables)
+    echo "Other containers use this Docker: its packages stay."
+    mapfile -t packages < <(printf '%s\n' "${packages[@]}" | grep -vE '^(docker|containerd|runc|iptables|libip|tini)')
   fi
   echo "Removing the distribution packages that setup installed: ${packages[*]}"
-  DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq --autoremove "${packages[@]}" >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq "${packages[@]}" >/dev/null
 fi
 rm -rf "$GPUOPS_CACHE" .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible tests/output bench
 find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,9 @@ if [ -z "${PYTHON:-}" ]; then
     command -v "$PYTHON" >/dev/null && "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
   done
 fi
-PYTHON=$(command -v "$PYTHON")
+if ! PYTHON=$(command -v "$PYTHON") || ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  echo "Python 3.11 or newer is needed. Install it, or set PYTHON=/path/to/python3." >&2
+  exit 1
+fi
 export PYTHON
 export PATH=$GPUOPS_CACHE/venv/bin:$PATH:/usr/sbin:/sbin

@@ -7,17 +7,20 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\033[1m[setup %3ss]\033[0m %s\n' "$SECONDS" "$*"; }
 
+installed() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | LC_ALL=C sort -u; }
+
+# Installs what is missing, and records every package that came with it, so that exactly these can go again.
 as_packages() {
-  local missing=() name
-  for name in "$@"; do
-    dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
-  done
-  [ ${#missing[@]} -eq 0 ] && return 0
-  step "installing distribution packages: ${missing[*]}"
+  local before missing
+  before=$(installed)
+  missing=$(printf '%s\n' "$@" | LC_ALL=C sort -u | LC_ALL=C comm -23 - <(echo "$before"))
+  [ -n "$missing" ] || return 0
+  step "installing distribution packages: ${missing//$'\n'/ }"
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >>"$GPUOPS_CACHE/setup.log" 2>&1 ||
+  # shellcheck disable=SC2086 # one word a package
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >>"$GPUOPS_CACHE/setup.log" 2>&1 ||
     { tail -20 "$GPUOPS_CACHE/setup.log"; return 1; }
-  printf '%s\n' "${missing[@]}" >>"$GPUOPS_CACHE/installed-packages"
+  installed | LC_ALL=C comm -13 <(echo "$before") - >>"$GPUOPS_CACHE/installed-packages"
 }
 
 start_docker() {
@@ -53,10 +56,6 @@ exec 9>"$GPUOPS_CACHE/setup.lock"
 flock 9
 as_packages apt-utils busybox-static ca-certificates dmidecode docker.io dpkg-dev gcc g++ git gnupg iptables kmod libc6-dev libstb-dev make mmdebstrap \
   nlohmann-json3-dev pciutils python3-venv xz-utils
-if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-  echo "Python 3.11 or newer is needed; $PYTHON is older. Set PYTHON=/path/to/python3." >&2
-  exit 1
-fi
 start_docker 9>&-
 make_venv
 mkdir -p "$(dirname "$GPUOPS_LINK")"
