@@ -40,6 +40,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import Check
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.severity import bare
 
 
 def check_lines(checks: t.Iterable[t.Dict[str, t.Any]]) -> t.List[str]:
@@ -50,7 +51,7 @@ def check_lines(checks: t.Iterable[t.Dict[str, t.Any]]) -> t.List[str]:
 def as_check(one: t.Any) -> Check:
     """A check from its dict, or an error that says what is wrong with it."""
     try:
-        return Check(**one)
+        return bare(one)
     except (TypeError, ValueError, AttributeError) as error:
         raise AnsibleFilterError("not a check of gpuops.fleet (%s): %s" % (error, one)) from error
 

@@ -11,6 +11,7 @@ version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 description:
   - Makes a table of plain text with a row a check, worst first within a host, and under each row that needs it the remedy.
+  - A check that is waived is V(waived), with reason and last day in place of the remedy.
 options:
   _input:
     description:
@@ -48,7 +49,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._check import STATUSES, Check
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.severity import STANDINGS, bare, below, standing
 
 GAP = "  "
 # Room that a text keeps however long the names beside it are.
@@ -65,20 +66,21 @@ def check_table(checks: t.Any, width: int = 120) -> str:
 
 def _table(checks: t.Iterable[t.Any], width: int) -> t.List[str]:
     try:
-        rows = [Check(**one) for one in checks]
-    except (TypeError, ValueError) as error:
+        rows = [(standing(one), bare(one), below(one)) for one in checks]
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise AnsibleFilterError("not a list of checks of gpuops.fleet: %s" % error) from error
     if not rows:
         return ["nothing was checked"]
-    rows.sort(key=lambda one: STATUSES.index(one.status))
-    columns = [max(len(getattr(one, name)) for one in rows) for name in ("status", "id", "subject")]
+    rows.sort(key=lambda row: STANDINGS.index(row[0]))
+    names = [(status, one.id, one.subject) for status, one, _below_it in rows]
+    columns = [max(map(len, texts)) for texts in zip(*names)]
     before = sum(columns) + len(GAP) * len(columns)
     lines: t.List[str] = []
-    for one in rows:
-        head = GAP.join(text.ljust(size) for text, size in zip((one.status, one.id, one.subject), columns)) + GAP
+    for texts, (_status, one, below_it) in zip(names, rows):
+        head = GAP.join(text.ljust(size) for text, size in zip(texts, columns)) + GAP
         lines.extend(_wrapped(head, " " * before, one.summary, width))
-        if one.remedy:
-            lines.extend(_wrapped(" " * before + "-> ", " " * (before + 3), one.remedy, width))
+        if below_it:
+            lines.extend(_wrapped(" " * before + "-> ", " " * (before + 3), below_it, width))
     return lines
 
 

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: nvidia_driver_plan
 short_description: Decide whether a host needs another NVIDIA driver, and which
 description:
-  - Answers with a plan and changes nothing.
+  - Answers with a plan and changes nothing. The check C(driver.plan) says the same for reports.
   - A loaded driver that meets O(floor_version), every pin, and supports every GPU is left alone.
   - Otherwise the newest branch is chosen that NVIDIA maintains and that supports B(every) GPU of the host, in a flavour of kernel modules
     that drives every GPU. A branch that would lose a card is never chosen.
@@ -137,6 +137,20 @@ plan:
           V(reboot) (nouveau is loaded or programs use the GPUs).
       type: str
       sample: reload
+checks:
+  description:
+    - The plan as the check C(driver.plan). V(fail) for an impossible one, V(warn) for one that changes something, V(pass) for none, V(skipped) without a GPU.
+  returned: always, except when a parameter is not valid
+  type: list
+  elements: dict
+  sample:
+    - id: driver.plan
+      subject: host
+      status: pass
+      summary: 580.95.05 meets the floor 470.82.01 and supports every GPU
+      expected: the driver that facts and policy ask for
+      evidence: [{source: "facts: driver", value: 580.95.05}]
+      remedy: ""
 msg:
   description: The plan in one line.
   returned: always
@@ -172,7 +186,7 @@ def plan(fleet: FleetModule) -> None:
     """Plan the driver and end the task."""
     policy = driver_policy.Policy(**{name: fleet.params[name] for name in POLICY_ARGUMENTS})
     decided = driver_plan.plan(fleet.facts(read_now), policy)
-    fleet.finish(plan=decided, msg=driver_plan.summary(decided))
+    fleet.finish(plan=decided, checks=[driver_plan.check(decided).to_dict()], msg=driver_plan.summary(decided))
 
 
 def main() -> None:

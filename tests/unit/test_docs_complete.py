@@ -12,6 +12,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.block import Block
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
+from ansible_collections.gpuops.fleet.plugins.module_utils._catalog import check_ids
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
@@ -85,6 +86,11 @@ def test_one_row_a_check_and_one_check_a_row():
     for row in rows:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert len(cells) == 6 and all(cells), row
+
+
+def test_the_catalogue_of_check_ids_has_the_rows_in_their_order():
+    rows = [line.split("`")[1] for line in (ROOT / "docs" / "checks.md").read_text().splitlines() if line.startswith("| `")]
+    assert list(check_ids.PREFLIGHT + check_ids.PROOFS) == rows
 
 
 def test_every_check_is_named_by_the_module_that_makes_it():

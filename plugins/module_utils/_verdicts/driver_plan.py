@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.branches import BRANCHES
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import branches, cuda
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, WARN, Check, evidence
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import branches
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_policy import AUTO, Policy
 
@@ -47,6 +48,20 @@ def summary(decided: t.Dict[str, t.Any]) -> str:
     return "%s: %s" % (aim, "; ".join(decided["blockers"] or decided["reasons"]))
 
 
+def check(decided: t.Dict[str, t.Any]) -> Check:
+    """`driver.plan`: whether the host has the driver that it is to have."""
+    wanted = "the driver that facts and policy ask for"
+    impossible = decided["action"] == "impossible"
+    seen = [evidence("facts: driver", decided["current_version"] or (None if impossible else "no driver"))]
+    if impossible:
+        remedy = "Change what is asked of the driver (branch, version, flavour, package source), or take the card out that no common driver supports."
+        return Check("driver.plan", known.HOST, FAIL, "no driver can be chosen: %s" % "; ".join(decided["blockers"]), wanted, seen, remedy)
+    if decided["action"] != "none":
+        remedy = "Run the driver stage of gpuops.fleet.site, which carries this out: %s." % "; ".join(decided["steps"])
+        return Check("driver.plan", known.HOST, WARN, summary(decided), wanted, seen, remedy)
+    return Check("driver.plan", known.HOST, SKIPPED if decided["branch"] is None else PASS, "; ".join(decided["reasons"]), wanted, seen)
+
+
 class Planner:
     """One decision. `result` is filled as it goes."""
 
@@ -71,9 +86,12 @@ class Planner:
             return
         if self.loaded is None and not known.not_loaded(self.facts):
             raise NoDriverError("the version of the loaded driver is not known: gather facts with gpuops.fleet.gpu_facts on the host and pass all of them")
-        refused = [] if self.policy.cuda_major is None else cuda.refusals(self.devices, self.policy.cuda_major)
-        if refused:
-            raise NoDriverError(*refused)
+        if self.policy.cuda_major is not None:
+            from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import cuda  # most plans need no CUDA catalogue
+
+            refused = cuda.refusals(self.devices, self.policy.cuda_major)
+            if refused:
+                raise NoDriverError(*refused)
         for device in self.devices:
             if device.get("state") == "lost":
                 self.reasons.append("%s is lost: no driver change brings it back" % known.subject(device))

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.branches import DATE
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import branches, cuda
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import branches
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 
 FLOOR_VERSION = "470.82.01"
@@ -34,6 +34,8 @@ class Policy:
         self.floor, self.floor_text = _version("floor_version", floor_version), "the floor %s" % floor_version
         self.cuda_major = cuda_major
         if cuda_major is not None:
+            from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import cuda  # most plans need no CUDA catalogue
+
             oldest = cuda.oldest_driver(cuda_major)
             if _version("cuda_major", oldest) > self.floor:
                 self.floor, self.floor_text = _version("cuda_major", oldest), "%s, which CUDA %d needs" % (oldest, cuda_major)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gpuops.fleet.plugins.filter import check_lines, check_table
+from ansible_collections.gpuops.fleet.plugins.filter import check_lines, check_table, check_verdict
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import firmware, health_events, health_presence
 
 from tests.unit.facts_samples import device, facts
@@ -55,6 +55,35 @@ def test_no_line_is_wider_than_asked_unless_names_take_the_room(width):
 def test_hosts_are_blocks():
     text = check_table.check_table({"gpu1": CHECKS[:1], "gpu2": []})
     assert text.splitlines() == ["gpu1", "  pass  gpu.count  host  2 GPUs on the PCI bus", "", "gpu2", "  nothing was checked"]
+
+
+WAIVERS = [
+    {"check": "gpu.lost", "reason": "spare card on order", "until": "2026-12-31"},
+    {"check": "firmware.above_4g", "reason": "next window", "until": "2026-10-31"},
+]
+WAIVED = """
+fail    firmware.above_4g  0000:3c:00.0  BAR1 (32 GiB) is not assigned: Above 4G Decoding is off, or its window is too
+                                         small
+                                         -> Set "Memory Mapped I/O above 4GB" (BIOS attribute MmioAbove4Gb) to Enabled
+                                            in System BIOS Settings, Integrated Devices, then restart. (Its waiver ended
+                                            on 2026-10-31: next window)
+waived  gpu.lost           0000:3c:00.0  GPU is lost: Tesla P40 has fallen off the bus
+                                         -> waived until 2026-12-31: spare card on order
+pass    gpu.count          host          2 GPUs on the PCI bus"""
+
+
+def test_a_waived_check_is_shown_so_with_reason_and_date():
+    given = [CHECKS[0], CHECKS[2], next(one for one in CHECKS if one["id"] == "firmware.above_4g" and one["status"] == "fail")]
+    found = check_verdict.FilterModule().filters()["check_verdict"]([{"checks": given}], today="2026-11-24", waivers=WAIVERS)
+    assert "\n" + check_table.check_table(found["checks"]) == WAIVED
+    assert [line.split(" ")[0] for line in check_lines.check_lines(found["checks"])] == ["gpu.count", "gpu.lost", "firmware.above_4g"]
+
+
+def test_a_verdict_needs_results():
+    with pytest.raises(AnsibleFilterError, match="not results of check modules"):
+        check_verdict.check_verdict([{"checks": [1]}], today="2026-11-24")
+    with pytest.raises(AnsibleFilterError, match="today"):
+        check_verdict.check_verdict([], today="today")
 
 
 @pytest.mark.parametrize("junk", [[{"id": "a"}], [1], ["text"], [{**CHECKS[0], "status": "good"}]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_plan import plan, summary
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_plan import check, plan, summary
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_policy import Policy
 
 from tests.unit.facts_samples import KERNEL, device, facts
@@ -213,3 +213,19 @@ def test_a_policy_that_makes_no_sense_is_one_clear_line(policy, line):
     with pytest.raises(PolicyError) as error:
         Policy(**policy)
     assert error.value.message == line
+
+
+CHECKS = [
+    (facts("p40", "p40", loaded="580.95.05"), {}, "pass", "supports every GPU", "580.95.05"),
+    (facts("p40", loaded="390.157"), {}, "warn", "upgrade R580 (proprietary kernel modules): 390.157 is older", "390.157"),
+    (facts("p40", loaded=None), {}, "warn", "install R580", "no driver"),
+    (facts("p40", loaded=None), {"branch": 595}, "fail", "no driver can be chosen: ", None),
+    (facts(loaded=None), {}, "skipped", "no NVIDIA GPU", "no driver"),
+]
+
+
+@pytest.mark.parametrize(("given", "policy", "status", "words", "current"), CHECKS)
+def test_the_plan_as_a_check(given, policy, status, words, current):
+    found = check(plan(given, Policy(**policy)))
+    assert (found.id, found.subject, found.status) == ("driver.plan", "host", status)
+    assert words in found.summary and [item["value"] for item in found.evidence] == [current]
