@@ -99,10 +99,10 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import severity as severities
 
 
-def check_verdict(results: t.Iterable[t.Any], names: t.Optional[t.Dict[str, str]] = None, **policy: t.Any) -> t.Dict[str, t.Any]:
-    """See DOCUMENTATION; `policy` as in `Policy`."""
+def check_verdict(results: t.Iterable[t.Any], names: t.Optional[t.Dict[str, str]] = None, *, today: str, **policy: t.Any) -> t.Dict[str, t.Any]:
+    """See DOCUMENTATION; `today` and `policy` as in `Policy`."""
     try:
-        return severities.judge(results, severities.Policy(**policy), names)
+        return severities.judge(results, severities.Policy(today=today, **policy), names)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise AnsibleFilterError("not results of check modules of gpuops.fleet: %s" % error) from error
 
