@@ -51,7 +51,11 @@ do_artifact() (
   grep -q '"\?gpu"\?: *' facts
 )
 
-do_lab() { nodes_started=1; python3 -m pytest tests/unit tests/lab/tests -q -m lab; }
+do_lab() {
+  nodes_started=1
+  python3 -m tests.lab.ollama.build >/dev/null
+  python3 -m pytest tests/unit tests/lab/tests -q -m lab
+}
 
 do_molecule() {
   nodes_started=1

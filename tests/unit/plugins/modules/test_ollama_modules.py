@@ -201,6 +201,8 @@ def container(tmp_path_factory):
     (folder / "nvidia-smi").chmod(0o755)
     (folder / "answer").write_text("exit 9\n")
     name = "gpuops-test-ollama-%d" % os.getpid()
+    # An image of this name that was there before is somebody else's and stays.
+    ours = subprocess.run(["docker", "image", "inspect", REFERENCE], capture_output=True, check=False).returncode != 0
     subprocess.run(["docker", "load", "--quiet", "--input", build_image_archive()], check=True, stdout=subprocess.DEVNULL)
     mounts = ["-v", f"{folder}:/smi:ro", "-v", f"{folder}/nvidia-smi:/usr/bin/nvidia-smi:ro"]
     subprocess.run(["docker", "run", "--detach", "--name", name, "-p", "127.0.0.1::11434", *mounts, REFERENCE], check=True, stdout=subprocess.DEVNULL)
@@ -210,6 +212,8 @@ def container(tmp_path_factory):
         yield name, "http://" + port, folder / "answer"
     finally:
         subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, stdout=subprocess.DEVNULL)
+        if ours:
+            subprocess.run(["docker", "image", "rm", REFERENCE], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize(
