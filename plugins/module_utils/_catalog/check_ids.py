@@ -41,6 +41,7 @@ PREFLIGHT = (
     "driver.loaded",
     "driver.consistent",
     "driver.gpus",
+    "ollama.memory",
 )
 
 # What proves a stage after it was carried out.
