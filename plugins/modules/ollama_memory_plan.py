@@ -91,6 +91,7 @@ options:
     description:
       - Memory that stays free on each GPU, in MiB.
       - When omitted, what the engine keeps by itself, 457 with O(engine=0.17), 1024 with O(engine=0.30).
+      - Where the server has C(OLLAMA_GPU_OVERHEAD) (engine V(0.17)) or C(LLAMA_ARG_FIT_TARGET) (engine V(0.30)), state 457 more than the former, or the latter.
     type: int
   allow_partial:
     description: With V(true), a model of which only a part fits on the GPUs is V(warn) instead of V(fail). It is never V(pass).

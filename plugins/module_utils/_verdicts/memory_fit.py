@@ -303,4 +303,6 @@ def check(model: Model, found: Json, options: Options, allow_partial: bool = Fal
         return Check("ollama.memory", model.name, PASS, "fits on the GPUs (%s)" % asked, expected, [source])
     if verdict == PARTIAL:
         return Check("ollama.memory", model.name, WARN if allow_partial else FAIL, "only %s fit on the GPUs (%s)" % (done, asked), expected, [source], remedy)
+    if not found["gpus"]:
+        return Check("ollama.memory", model.name, FAIL, "there is no GPU for it", expected, [source], "gpu_health_check tells why there is none")
     return Check("ollama.memory", model.name, FAIL, "no layer fits on a GPU (%s)" % asked, expected, [source], remedy)

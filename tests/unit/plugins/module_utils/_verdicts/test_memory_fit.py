@@ -163,7 +163,7 @@ CHECKS = [
     (gpus(1), 32768, False, "fail", "only 53/65 layers"),
     (gpus(1), 32768, True, "warn", "num_ctx 12288"),
     (gpus(1, 500), 32768, True, "fail", "no layer"),
-    ([], 4096, False, "fail", "no GPU"),
+    ([], 4096, False, "fail", "there is no GPU"),
     ([Gpu("a", None)], 4096, False, "unknown", "free memory"),
     ([Gpu("a", 90000), Gpu("b", None)], 4096, True, "unknown", "free memory"),
 ]
