@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-# What is judged before anything is changed, and by check.yml.
+# What is judged before anything is changed; by check.yml too, except ollama.memory, which ollama_memory_plan answers when it is called.
 PREFLIGHT = (
     "gpu.count",
     "gpu.visible",
