@@ -18,11 +18,6 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, P
 Json = t.Dict[str, t.Any]
 FULL, PARTIAL, CPU, INCOMPLETE, FAILED = "full", "partial", "cpu", "incomplete", "failed"
 
-# Bytes of one weight in the tensor types of GGUF (block size in bytes / weights a block; ggml's ggml-common.h).
-WEIGHT_BYTES = {
-    "F32": 4.0, "F16": 2.0, "BF16": 2.0, "Q8_0": 34 / 32, "Q6_K": 210 / 256, "Q5_K": 176 / 256, "Q5_0": 22 / 32, "Q5_1": 24 / 32, "Q4_K": 144 / 256,
-    "Q4_0": 18 / 32, "Q4_1": 20 / 32, "Q3_K": 110 / 256, "Q2_K": 84 / 256, "IQ4_XS": 136 / 256, "IQ4_NL": 18 / 32, "MXFP4": 17 / 32,
-}  # fmt: skip
 # The input embedding always stays in host memory: 2 to 3 % of a model of 24 to 32 billion weights. Used where its true size is not known.
 HOST_SHARE = 0.05
 REDISCOVER = "the server looks for GPUs only when it starts: restart the container after the fault is mended"
@@ -30,17 +25,20 @@ REDISCOVER = "the server looks for GPUs only when it starts: restart the contain
 
 def embedding_bytes(tensors: t.Optional[t.Sequence[Json]]) -> t.Optional[int]:
     """Bytes of the input embedding, from the `tensors` of `/api/show` ({name, type, shape}); None when they do not tell."""
-    total = 0.0
+    from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.ggml_types import tensor_bytes  # only loads with tensors to weigh come here
+
+    total = 0
     for tensor in tensors or ():
         if "token_embd" not in str(tensor.get("name")) or "norm" in str(tensor.get("name")):
             continue
-        size = WEIGHT_BYTES.get(str(tensor.get("type")))
+        weights = 1
+        for dimension in tensor.get("shape") or ():
+            weights *= dimension
+        size = tensor_bytes(str(tensor.get("type")), weights)
         if size is None:
             return None
-        for dimension in tensor.get("shape") or ():
-            size *= dimension
         total += size
-    return int(total) or None
+    return total or None
 
 
 def conclude(log: Json, embedding: t.Optional[int] = None) -> str:
