@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import os
 
 import docker
 from docker.errors import APIError, DockerException, NotFound
@@ -12,11 +13,12 @@ from tests.lab.cache import lock
 from tests.lab.errors import LabError
 
 PREFIX = "gpuops-lab"
-MIRROR = f"{PREFIX}-mirror"
-LABEL = "gpuops.lab"
-NETWORK = PREFIX
+# Checkouts whose packages differ need mirrors of their own, and so networks of their own, to run at the same time.
+NETWORK = os.environ.get("GPUOPS_LAB_NETWORK", PREFIX)
+MIRROR = f"{NETWORK}-mirror"
+LABEL = NETWORK.replace("-", ".")
 # Named, for Docker inside a node picks its own networks from the same default pools.
-SUBNET = "10.77.0.0/24"
+SUBNET = os.environ.get("GPUOPS_LAB_SUBNET", "10.77.0.0/24")
 
 
 @functools.cache

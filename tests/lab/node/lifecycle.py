@@ -127,7 +127,8 @@ def down_all() -> None:
     if server:
         server.remove(force=True)
         progress("mirror: removed")
-    for found in client().networks.list(names=[NETWORK]):
+    # Docker matches parts of names.
+    for found in client().networks.list(names=[f"^{NETWORK}$"]):
         found.remove()
 
 

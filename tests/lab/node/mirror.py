@@ -20,7 +20,7 @@ REGISTRY_NAME = "registry.lab"
 
 def _root() -> Path:
     """Return the folder of links to what is served; a server follows them at each request, so that they can change under it."""
-    return cache.root() / "mirror"
+    return cache.root() / "mirror" / NETWORK
 
 
 def _command() -> list[str]:
