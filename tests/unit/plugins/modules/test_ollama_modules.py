@@ -219,7 +219,7 @@ def container(tmp_path_factory):
 @pytest.mark.parametrize(
     ("answer", "expected_uuids", "words"),
     [
-        ("\n".join(f"echo {uuid}, 30" for uuid in UUIDS), UUIDS, "2 pass"),
+        ("\n".join(f"echo {uuid}, 30" for uuid in UUIDS), UUIDS, "container.gpus: pass"),
         (f"echo {UUIDS[0]}, 30", UUIDS, "the container has 1 of 2 GPUs: missing " + UUIDS[1]),
         ("\n".join(f"echo {uuid}, 30" for uuid in UUIDS), UUIDS[:1], "not asked for " + UUIDS[1]),
         ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", UUIDS, "daemon-reload"),
@@ -229,7 +229,8 @@ def container(tmp_path_factory):
 def test_gpus_of_a_container(ansible, container, answer, expected_uuids, words):
     container[2].write_text(answer + "\n")
     result = ansible("gpu_container_check", container=container[0], expected_uuids=expected_uuids, timeout_seconds=2)
-    assert words in result["msg"]
+    passed = ["%s: pass" % check["id"] for check in result["checks"] if check["status"] == "pass"]
+    assert words in "\n".join([result["msg"], *passed])
     assert result["failed"] == (result["status"] == "fail") == (words not in ("2 pass", "nvidia-smi did not answer within 2 s"))
 
 
