@@ -55,6 +55,12 @@ options:
     description: With V(false), a model that is computed on the processor is V(warn) instead of V(fail). It is never V(pass).
     type: bool
     default: true
+  measure_tokens:
+    description:
+      - Length in tokens of a short answer that the loaded model is asked for, to measure its speed. It never loads a model.
+      - With V(0) it is not asked. A model for embeddings is never asked.
+    type: int
+    default: 0
   timeout_seconds:
     description: Longest time that one command may take, in seconds.
     type: float
@@ -161,6 +167,14 @@ placement:
       description: Bytes of GPU memory by Ollama's name of the device.
       type: dict
       sample: {"CUDA0": 14423372594}
+    gpu_mib:
+      description: MiB of GPU memory by GPU UUID, or by Ollama's name of the device where the log does not tell the UUID.
+      type: dict
+      sample: {"GPU-11111111-2222-3333-4444-555555555555": 13755}
+    tokens_per_second:
+      description: Speed of the short answer; null when the model was not asked, or did not answer.
+      type: float
+      sample: 11.4
 """
 
 import typing as t
@@ -177,6 +191,7 @@ ARGUMENTS = {
     "base_url": {"type": "str", "default": "http://127.0.0.1:11434"},
     "expected_uuids": {"type": "list", "elements": "str"},
     "require_gpu": {"type": "bool", "default": True},
+    "measure_tokens": {"type": "int", "default": 0},
     "timeout_seconds": {"type": "float", "default": 60},
 }
 PLACEMENT_KEYS = ("library", "offloaded", "gpu_layers", "gpu_bytes")
@@ -192,8 +207,24 @@ def check(fleet: FleetModule) -> None:
     embedding = placement.embedding_bytes((shown or {}).get("tensors"))
     ask = placement.Ask(params["container"], model, digest, params["expected_uuids"], params["require_gpu"])
     checks = placement.check(ask, placement.Seen(parsed, running, embedding, log_reason, api_reason))
-    result = None if parsed is None else dict({key: parsed[key] for key in PLACEMENT_KEYS}, verdict=placement.conclude(parsed, embedding))
+    result = None
+    if parsed is not None:
+        mib = {parsed["device_uuids"].get(device, device): round(size / 2**20) for device, size in parsed["gpu_bytes"].items()}
+        speed = measure(params, model, running, shown)
+        result = dict({key: parsed[key] for key in PLACEMENT_KEYS}, verdict=placement.conclude(parsed, embedding), gpu_mib=mib, tokens_per_second=speed)
     fleet.finish_checks(checks, placement=result)
+
+
+def measure(params: t.Dict[str, t.Any], model: str, running: t.Any, shown: t.Any) -> t.Optional[float]:
+    """Tokens a second of a short answer; None when none is asked for, the model is not in memory, or it does not answer."""
+    loaded = any(entry.get("name") == model for entry in running or ())
+    if params["measure_tokens"] < 1 or not loaded or "completion" not in ((shown or {}).get("capabilities") or ["completion"]):
+        return None
+    try:
+        speed = OllamaApi(params["base_url"], params["timeout_seconds"]).measure(model, params["measure_tokens"])
+    except ServiceError:
+        return None
+    return None if speed is None else round(speed, 1)
 
 
 def read_api(base_url: str, timeout_seconds: float, model: str) -> t.Tuple[t.Any, t.Any, t.Any, str]:

@@ -109,6 +109,15 @@ class OllamaApi:
         else:
             self._long("/api/generate", {"model": name, "keep_alive": -1})
 
+    def measure(self, name: str, tokens: int) -> t.Optional[float]:
+        """Tokens a second of a short answer from a model in memory (`eval_count`, and `eval_duration` in ns, of `/api/generate`); None when none came.
+
+        The only option is the length of the answer, which does not make the server load the model anew.
+        """
+        answer = self._long("/api/generate", {"model": name, "prompt": "Count from one to ten.", "options": {"num_predict": tokens}, "keep_alive": -1})
+        count, duration = answer.get("eval_count"), answer.get("eval_duration")
+        return count * 1e9 / duration if count and duration else None
+
     def unload(self, name: str) -> None:
         """Take a model out of memory."""
         self._long("/api/generate", {"model": name, "keep_alive": 0})
