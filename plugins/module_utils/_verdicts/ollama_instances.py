@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import gpu_selection, ollama_settings
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import gpu_selection, ollama_fit, ollama_settings
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.ollama_names import full_name
 
 Json = t.Dict[str, t.Any]
@@ -29,8 +29,9 @@ def resolve(instances: t.Sequence[Json], defaults: Json, devices: t.Sequence[Jso
     """The containers for `instances`; what an instance does not name is taken from `defaults`. `devices`: as in the facts.
 
     Returns `servers`, `balancers`, `notices` and `problems` (lists; with problems the rest is not to be used). A server has the keys of its instance and
-    `instance`, `name` (of the container), `devices` (its GPUs, of the facts), `uuids` (None as long as a GPU has none), `environment`, `models`, `address`,
-    `port`, `url`, `balanced`. A balancer has `instance`, `name`, `address`, `port`, `url`, `by_model`, and `servers`: `[{name, port, models}]`.
+    `instance`, `name` (of the container), `devices` (its GPUs, of the facts), `uuids` (None as long as a GPU has none), `environment`, `models`,
+    `address`, `port`, `url`, `balanced`, `questions` (as in `ollama_fit`). A balancer has `instance`, `name`, `address`, `port`, `url`, `by_model`, and
+    `servers`: `[{name, port, models}]`.
     """
     result: Json = {"servers": [], "balancers": [], "notices": [], "problems": []}
     for given in instances:
@@ -115,11 +116,12 @@ class _Instance:
         address = LOOPBACK if balanced else str(self.instance["bind_address"])
         port = int(self.instance["port"]) + (1 + place if balanced else 0)
         uuids = [gpu.get("uuid") for gpu in group]
-        self.result["servers"].append(dict(
+        server = dict(
             {key: value for key, value in self.instance.items() if key not in ("gpus", "environment", "port", "bind_address")},
             instance=self.name, name="%s-%d" % (self.name, place) if balanced else self.name, devices=group, uuids=sorted(uuids) if all(uuids) else None,
             environment=environment, models=models, address=address, port=port, url=_url(address, port), balanced=balanced,
-        ))
+        )
+        self.result["servers"].append(dict(server, questions=ollama_fit.questions(server)))
 
     def _balancer(self, count: int) -> None:
         servers = self.result["servers"][-count:]

@@ -115,3 +115,40 @@ def test_wishes_that_cannot_be_met(instances, message):
 def test_filter_refuses_other_types():
     with pytest.raises(AnsibleFilterError, match="a list is needed, not dict"):
         ollama_instances({}, {}, [])
+
+
+def questions(*models, devices=None, **instance):
+    (server,) = resolve(dict({"models": list(models)}, **instance), devices=devices)["servers"]
+    return server["questions"]
+
+
+def test_models_of_known_size_are_planned_where_their_files_are():
+    models = [{"name": "a1", "file": "/srv/a.gguf"}, {"name": "b1", "upload": "/home/b.gguf"}, {"name": "qwen3:32b"}, {"name": "own", "source": "m.org/own"}]
+    found = questions(*models, context_length=8192)
+    assert [(one["model"], one["on_host"]) for one in found] == [("a1", True), ("b1", False), ("qwen3:32b", False)]
+    assert [one["options"].get("file") or one["options"]["model"] for one in found] == ["/srv/a.gguf", "/home/b.gguf", "qwen3:32b"]
+    assert {one["options"]["num_ctx"] for one in found} == {8192} and found[0]["options"]["sched_spread"] is True
+
+
+@pytest.mark.parametrize("image, engine", [("ollama/ollama:0.17.4", "0.17"), ("ollama/ollama:0.24.0", "0.17"), ("o/o:0.30.0", "0.30"), ("x/y:latest", "0.30")])
+def test_the_engine_follows_the_image(image, engine):
+    assert questions({"name": "qwen3:8b"}, image=image)[0]["options"]["engine"] == engine
+
+
+def test_settings_of_server_and_model_count():
+    environment = {"OLLAMA_NUM_PARALLEL": 4, "OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_FLASH_ATTENTION": 0}
+    options = questions({"name": "qwen3:8b", "parameters": {"num_ctx": 2048}}, environment=environment)[0]["options"]
+    assert (options["num_ctx"], options["num_parallel"], options["kv_cache_type"], options["flash_attention"]) == (2048, 4, "q8_0", False)
+
+
+@pytest.mark.parametrize("model", [{"name": "qwen3:8b", "loaded": False}, {"name": "qwen3:8b", "parameters": {"num_gpu": 0}}, {"name": "unknown"}])
+def test_models_that_need_no_plan(model):
+    assert questions(model) == []
+
+
+def test_memory_of_the_server_itself_is_free_for_it():
+    memory = {"memory__total_mib": 23040, "memory__reserved_mib": 0, "memory__used_mib": 20000}
+    processes = [{"pid": 1, "name": "/usr/bin/ollama", "used_memory_mib": 14000}, {"pid": 2, "name": "python3", "used_memory_mib": 6000}]
+    one = device(processes=processes, **memory)
+    assert questions({"name": "qwen3:8b"}, devices=[one])[0]["options"]["gpus"] == [{"uuid": one["uuid"], "free_mib": 23040 - 6000 - 205}]
+    assert "gpus" not in questions({"name": "qwen3:8b"}, devices=[device(memory__total_mib=None)])[0]["options"]
