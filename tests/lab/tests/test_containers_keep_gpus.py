@@ -169,7 +169,8 @@ def test_live_restore_holds_from_the_restart_on_that_brings_it(server: Node, tmp
     assert any("Docker would restart for log-opts; it stops" in line and "cdi (started again)" in line for line in lines), lines
     settings = {"live-restore": True, "log-opts": {"max-size": "6m"}}
     result = play(server, tmp_path, STAGES, docker_engine_daemon_options=settings)
-    assert any("containers keep running (live-restore): cdi" in str(answer.get("msg")) for _name, answer in answers(result))
+    lines = [str(answer.get("msg")) for _name, answer in answers(result)]
+    assert any("containers keep running (live-restore): " in line and "cdi" in line for line in lines), lines
     assert started(server, "cdi") == before and bad(checks(server, tmp_path)) == []
     assert changed(play(server, tmp_path, STAGES, docker_engine_daemon_options=settings)) == []
 
@@ -177,7 +178,7 @@ def test_live_restore_holds_from_the_restart_on_that_brings_it(server: Node, tmp
 def test_a_configuration_that_docker_refuses_is_taken_back(server: Node, tmp_path: Path) -> None:
     before, text = started(server, "cdi"), server.read(CONFIG)
     # dockerd --validate finds nothing wrong with it: only the unit's command line speaks against it. More often than systemd lets Docker start.
-    for _attempt in range(3):
+    for _attempt in range(2):
         line = failure(play(server, tmp_path, STAGES, fails=True, docker_engine_daemon_options={"hosts": ["unix:///run/other.sock"]}))
         assert "Docker did not take over /etc/docker/daemon.json with hosts: unable to configure the Docker daemon" in line
         assert "specified both as a flag and in the configuration file: hosts" in line and "The previous configuration is back and in force" in line
@@ -253,32 +254,31 @@ def test_a_container_that_lost_its_devices_is_named_with_the_remedy(server: Node
 
 
 @pytest.mark.parametrize(
-    ("plant", "mend", "expected", "words"),
+    ("fault", "expected", "words"),
     [
-        (["sh", "-c", "echo 580.82.07 >/sys/module/nvidia/version"], ["sh", "-c", "echo 580.95.05 >/sys/module/nvidia/version"],
+        (("echo 580.82.07 >/sys/module/nvidia/version", "echo 580.95.05 >/sys/module/nvidia/version"),
          ["cdi container.cdi_spec fail", "cdi container.driver_libraries fail", "runtime container.driver_libraries fail"],
          ["cdi container.driver_libraries", "it was started before the driver was exchanged: its libraries are of 580.95.05, and 580.82.07 is loaded"]),
-        (["sh", "-c", "rm /dev/nvidia-uvm && mknod -m 666 /dev/nvidia-uvm c 511 0"], ["sh", "-c", "rm /dev/nvidia-uvm && mknod -m 666 /dev/nvidia-uvm c 510 0"],
+        (("rm /dev/nvidia-uvm && mknod -m 666 /dev/nvidia-uvm c 511 0", "rm /dev/nvidia-uvm && mknod -m 666 /dev/nvidia-uvm c 510 0"),
          ["cdi container.cdi_spec fail", "cdi container.device_nodes fail", "runtime container.device_nodes fail"],
          ["cdi container.cdi_spec", "has /dev/nvidia-uvm as 510:0, the host as 511:0"]),
-        (["sh", "-c", "mkdir -p /etc/cdi && cp /var/run/cdi/nvidia.yaml /etc/cdi/"], ["rm", "-r", "/etc/cdi"],
+        (("mkdir -p /etc/cdi && cp /var/run/cdi/nvidia.yaml /etc/cdi/", "rm -r /etc/cdi"),
          ["cdi container.cdi_spec fail"], ["cdi container.cdi_spec", "name the same devices"]),
-        (["mv", "/var/run/cdi/nvidia.yaml", "/root/"], ["systemctl", "restart", "nvidia-cdi-refresh.service"],
+        (("mv /var/run/cdi/nvidia.yaml /root/", "systemctl restart nvidia-cdi-refresh.service"),
          ["cdi container.cdi_spec fail"], ["cdi container.cdi_spec", "there is no CDI specification"]),
-        (["docker", "exec", "cdi", "sh", "-c", "exec 3<>/dev/null"], ["true"], [], None),
     ],
-    ids=["driver-exchanged", "device-renumbered", "two-specifications", "no-specification", "nothing"],
+    ids=["driver-exchanged", "device-renumbered", "two-specifications", "no-specification"],
 )  # fmt: skip
-def test_a_planted_fault_is_named(server: Node, tmp_path: Path, plant: list[str], mend: list[str], expected: list[str], words: list[str] | None) -> None:
-    server.run(*plant)
+def test_a_planted_fault_is_named(server: Node, tmp_path: Path, fault: tuple[str, str], expected: list[str], words: list[str]) -> None:
+    plant, mend = fault
+    server.run("sh", "-c", plant)
     try:
         found = checks(server, tmp_path)
     finally:
-        server.run(*mend)
+        server.run("sh", "-c", mend)
     assert bad(found) == expected
-    if words:
-        check = found[tuple(words[0].split())]
-        assert words[1] in check["summary"] and check["remedy"]
+    check = found[words[0].split()[0], words[0].split()[1]]
+    assert words[1] in check["summary"] and check["remedy"]
     assert bad(checks(server, tmp_path)) == []
 
 
