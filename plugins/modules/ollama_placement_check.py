@@ -14,6 +14,8 @@ description:
   - C(ollama.gpus_accepted) compares the GPUs that the server took with O(expected_uuids).
   - C(ollama.library) tells what the server computes with, C(CUDA) expected.
   - C(ollama.offload) tells how many layers of O(model) are on GPUs, and how much on which. It is V(pass) only when log and list agree that all are.
+  - C(ollama.balance) compares the bytes on each GPU with its free memory before the load, and tells of GPUs without any. V(skipped) without any on GPUs.
+  - C(ollama.context) compares the context length of the loaded model with O(num_ctx). V(skipped) when that is omitted.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 requirements:
@@ -55,6 +57,9 @@ options:
     description: With V(false), a model that is computed on the processor is V(warn) instead of V(fail). It is never V(pass).
     type: bool
     default: true
+  num_ctx:
+    description: Context length, in tokens, that the model must be loaded with.
+    type: int
   measure_tokens:
     description:
       - Length in tokens of a short answer that the loaded model is asked for, to measure its speed. It never loads a model.
@@ -191,6 +196,7 @@ ARGUMENTS = {
     "base_url": {"type": "str", "default": "http://127.0.0.1:11434"},
     "expected_uuids": {"type": "list", "elements": "str"},
     "require_gpu": {"type": "bool", "default": True},
+    "num_ctx": {"type": "int"},
     "measure_tokens": {"type": "int", "default": 0},
     "timeout_seconds": {"type": "float", "default": 60},
 }
@@ -205,8 +211,10 @@ def check(fleet: FleetModule) -> None:
     text, log_reason = read_log(fleet, params["container"], params["timeout_seconds"])
     parsed = None if text is None else ollama_log.parse(text, ollama_names.weights(shown))
     embedding = placement.embedding_bytes((shown or {}).get("tensors"))
-    ask = placement.Ask(params["container"], model, digest, params["expected_uuids"], params["require_gpu"])
-    checks = placement.check(ask, placement.Seen(parsed, running, embedding, log_reason, api_reason))
+    ask = placement.Ask(params["container"], model, digest, params["expected_uuids"], params["require_gpu"], params["num_ctx"])
+    info = (shown or {}).get("model_info") or {}
+    trained = info.get("%s.context_length" % info.get("general.architecture"))
+    checks = placement.check(ask, placement.Seen(parsed, running, embedding, trained, log_reason, api_reason))
     result = None
     if parsed is not None:
         mib = {parsed["device_uuids"].get(device, device): round(size / 2**20) for device, size in parsed["gpu_bytes"].items()}
