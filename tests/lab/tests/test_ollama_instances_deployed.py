@@ -23,14 +23,20 @@ pytestmark = pytest.mark.lab
 NAME = "ollama-instances"
 SITE = Path(__file__).resolve().parents[1] / "site"
 PORT = 12000
-# A client of the node's own network, as a program on the server would be one; prints status, number of lines, and how the answer ended.
+# Clients in the node's own network, as programs on the server would be: port, model, tokens of an answer, number of clients at the same time.
+# Prints for each the status, the number of lines of the stream, and how it ended.
 CLIENT = """
-import http.client, json, sys
-connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=300)
-connection.request("POST", "/api/generate", json.dumps({"model": sys.argv[2], "prompt": "hello", "options": {"num_predict": int(sys.argv[3])}}))
-answer = connection.getresponse()
-lines = answer.read().splitlines()
-print(answer.status, len(lines), json.loads(lines[-1]).get("done_reason", lines[-1].decode()))
+import concurrent.futures, http.client, json, sys
+port, model, tokens, clients = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+def ask(number):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    connection.request("POST", "/api/generate", json.dumps({"model": model, "prompt": "hello", "options": {"num_predict": tokens}}))
+    answer = connection.getresponse()
+    lines = answer.read().splitlines()
+    return answer.status, len(lines), json.loads(lines[-1]).get("done_reason", lines[-1].decode())
+with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+    for found in pool.map(ask, range(clients)):
+        print(*found)
 """
 CHAT = {"name": "chat", "port": PORT, "models": [{"name": "tiny", "upload": str(build_models()["tiny-qwen3"])}]}
 REPLICAS = {"ollama_instances": [CHAT | {"topology": "replicas"}]}
@@ -70,8 +76,8 @@ def containers(node: Node, form: str = "{{.Names}}") -> list[str]:
     return sorted(node.run("docker", "ps", "--all", "--format", form)[1].split())
 
 
-def ask(node: Node, model: str = "tiny", tokens: int = 8, port: int = PORT) -> str:
-    return node.run("python3", "/root/client.py", str(port), model, str(tokens))[1].strip()
+def ask(node: Node, model: str = "tiny", tokens: int = 8, clients: int = 1) -> str:
+    return node.run("python3", "/root/client.py", str(PORT), model, str(tokens), str(clients))[1].strip()
 
 
 def status(node: Node, path: str, body: str | None = None) -> str:
@@ -100,9 +106,7 @@ def test_second_run_changes_nothing(server: Node) -> None:
 
 
 def test_many_streams_at_the_same_time(server: Node) -> None:
-    script = f"for n in $(seq 200); do python3 /root/client.py {PORT} tiny 4 & done; wait"
-    answers = server.run("sh", "-c", script)[1].split("\n")
-    assert [answer for answer in answers if answer] == ["200 5 length"] * 200
+    assert ask(server, tokens=4, clients=200).splitlines() == ["200 5 length"] * 200
 
 
 def test_a_stream_survives_the_exchange_of_both_replicas(server: Node) -> None:
