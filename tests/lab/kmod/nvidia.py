@@ -61,6 +61,17 @@ def _show_gpu(gpu: dict, device: Path, version: str, is_open: bool) -> None:
     kernel.character_device(f"/dev/nvidia{gpu['minor']}", MAJOR, gpu["minor"])
 
 
+def give_up(device: Path) -> None:
+    """Release one card, as writing its address into the driver's `unbind` does."""
+    if not (device / "driver").exists():
+        return
+    (kernel.PCI / "drivers/nvidia" / device.name).unlink()
+    (device.resolve() / "driver").unlink()
+    minor = next(gpu["minor"] for gpu in kernel.hardware()["gpus"] if gpu["bus_address"] == device.name)
+    Path(f"/dev/nvidia{minor}").unlink(missing_ok=True)
+    subprocess.run(["rm", "-rf", str(PROC / "gpus" / device.name)], check=True)
+
+
 def fall_off_the_bus(gpu: dict, device: Path) -> None:
     """Configuration space reads all ones; the kernel's log says Xid 79."""
     (device / "config").write_bytes(b"\xff" * 4096)
