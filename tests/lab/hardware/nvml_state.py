@@ -13,6 +13,7 @@ import yaml
 from tests.lab.hardware import pci_files
 
 ATTRIBUTES_FILE = Path(__file__).resolve().parents[1] / "nvml/attributes.yml"
+NVSWITCH_CLASS = 0x068000
 PLACES = ("l1_cache", "l2_cache", "device_memory", "register_file", "texture_memory", "texture_shared", "cbu", "sram")
 ECC_PLACE = re.compile(rf"ecc_(volatile|aggregate)_(corrected|uncorrected)_({'|'.join(PLACES)})")
 
@@ -58,9 +59,20 @@ def gpu_attributes(gpu: dict[str, Any], firmware: dict[str, Any]) -> dict[str, s
     return {name: _text(value) for name, value in values.items() if value is not None}
 
 
+def _link_ends(values: dict[str, str], switches: list[str]) -> dict[str, str]:
+    """Where a GPU's NVLinks lead on a machine with NVSwitches: spread evenly over all of them, unless the profile says it."""
+    links = values.get("nvlinks", "").split()
+    if not links or links[0] == "error" or not switches or "nvlink_remotes" in values:
+        return {}
+    return {"nvlink_remotes": " ".join(switches[number * len(switches) // len(links)] for number in range(len(links)))}
+
+
 def write_state(hardware: dict[str, Any], directory: Path) -> None:
     """Writes gpuN/ATTRIBUTE for every GPU of `hardware` into `directory`, and empty system/ and calls/ for tests to fill. Replaces what is there."""
     trees = {f"gpu{gpu['minor']}": gpu_attributes(gpu, hardware.get("firmware", {})) for gpu in hardware.get("gpus") or []}
+    switches = [one["bus_address"] for one in hardware.get("devices") or [] if one["board"]["pci"]["class"] == NVSWITCH_CLASS]
+    for values in trees.values():
+        values.update(_link_ends(values, switches))
     directory.mkdir(parents=True, exist_ok=True)
     for old in [*directory.glob("gpu*"), directory / "system", directory / "calls"]:
         shutil.rmtree(old, ignore_errors=True)
