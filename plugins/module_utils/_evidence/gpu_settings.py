@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import EvidenceError
@@ -172,11 +173,16 @@ def _cell(key: str, text: str) -> t.Any:
             raise ValueError(text)
         return text
     if key == "bus_address":
-        return bus_address(text)
+        address = bus_address(text)
+        if address is None:
+            raise ValueError(text)
+        return address
     if key in ("persistence_mode", "ecc_mode", "ecc_mode_pending"):
         if text not in ("Enabled", "Disabled"):
             raise ValueError(text)
         return text == "Enabled"
     if key == "compute_mode":
         return COMPUTE_MODES[COMPUTE_MODES.index(text.lower())]
+    if not re.match(r"[0-9]{1,9}(\.[0-9]+)?\Z", text):
+        raise ValueError(text)
     return float(text) if key.endswith("_watts") else int(text)
