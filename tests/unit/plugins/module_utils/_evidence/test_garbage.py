@@ -95,7 +95,8 @@ def test_what_nvidia_smi_says_beside_its_log_never_raises(links, other, rc):
     assert values.get("inforom_valid") is not True or rc in (0, 14)
 
 
-ROW = ["0", "GPU-0", "00000000:3B:00.0", "Tesla P40", "Enabled", "250.00", "125.00", "250.00", "Default", "Enabled", "Enabled", "3615", "1303", "3615", "1531", "28"]
+SET = ["Enabled", "250.00", "125.00", "250.00", "Default", "Enabled", "Enabled", "3615", "1303", "3615", "1531", "28"]
+ROW = ["0", "GPU-0", "00000000:3B:00.0", "Tesla P40", *SET]
 CELL = st.one_of(st.sampled_from(["[N/A]", "[GPU is lost]", "", "Enabled", "-1", "nan", "1e9"]), st.text(st.characters(exclude_characters="\n,"), max_size=6))
 
 
