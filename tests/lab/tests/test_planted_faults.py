@@ -1,6 +1,7 @@
 """One planted fault, one answer: a broken machine is told of by the check that names its fault, and by no other one."""
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ DRIVER: Arguments = {**MODULES, "nvidia_driver_check": {"expected_count": 2}}
 SOUND_ANSWERS: Answers = {("power.budget", "host", "warn")}
 # A second source takes that warning away.
 TWO_SOURCES = ("power.budget", "host", "warn")
+LIBRARIES, NVML = "/usr/lib/x86_64-linux-gnu", "libnvidia-ml.so."
 UNLOAD = "nvidia-uvm nvidia-drm nvidia-modeset nvidia"
 POWER_LOW = "for gpu in 0 1; do echo {} >/var/lib/lab/nvml/gpu$gpu/power_limit_mw; done"
 
@@ -79,7 +81,8 @@ RUNNING = [
         {"power_check": {"supply_watts": 1600}},
     ),
     Fault(
-        "the libraries of another driver", "ln -sfn libnvidia-ml.so.580.1 /usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1", "ldconfig",
+        "a library that says it is of another driver", f"cd {LIBRARIES}; cp {NVML}580.95.05 {NVML}580.173.02; ln -sfn {NVML}580.173.02 {NVML}1",
+        f"cd {LIBRARIES}; rm {NVML}580.173.02; ln -sfn {NVML}580.95.05 {NVML}1",
         {("driver.consistent", "host", "fail")}, only="nvidia_driver_check",
     ),
     Fault(
@@ -134,11 +137,13 @@ BROKEN: dict[str, Answers] = {
 @contextmanager
 def machine(profile: str, name: str) -> Iterator[Node]:
     """A fresh machine of the profile."""
-    lifecycle.up(profile, f"planted-{name}")
+    # Two runs of the tests on one machine must not share a node.
+    name = f"planted-{name}-{os.getpid()}"
     try:
-        yield lifecycle.find(f"planted-{name}")
+        lifecycle.up(profile, name)
+        yield lifecycle.find(name)
     finally:
-        lifecycle.down(f"planted-{name}")
+        lifecycle.down(name)
 
 
 def compare(node: Node, folder: Path, planted: list[Fault], modules: Arguments, sound: Answers) -> list[dict[str, Any]]:
@@ -150,8 +155,14 @@ def compare(node: Node, folder: Path, planted: list[Fault], modules: Arguments, 
         if answers_of(checks) ^ known != fault.expected:
             told = [check["summary"] for check in checks if check["status"] in ("fail", "warn")]
             wrong[fault.name] = sorted(answers_of(checks) ^ known ^ fault.expected), told
-    assert not wrong
+    assert not wrong, wrong
     return [facts for _checks, facts in found]
+
+
+def failing(node: Node, folder: Path, planted: Fault, modules: Arguments) -> Answers:
+    """What fails: with a GPU that tells nothing any more, what it alone could tell is unknown beside that."""
+    ((checks, _facts),) = judge(node, folder, [planted], modules)
+    return {answer for answer in answers_of(checks) if answer[2] == "fail"}
 
 
 def test_faults_of_running_gpus_and_of_their_slots(tmp_path: Path) -> None:
@@ -164,12 +175,12 @@ def test_faults_of_running_gpus_and_of_their_slots(tmp_path: Path) -> None:
         faults.inject("held", node, {"gpu": "1"})
         held = Fault("a card that vfio-pci holds", "nvidia-smi -pm 1", "true", {("gpu.visible", SECOND, "fail")})
         uncounted = Fault("the same card, as the driver counts", "true", "true", {("driver.gpus", "host", "fail")}, only="nvidia_driver_check")
-        compare(node, tmp_path, [held], MODULES, SOUND_ANSWERS)
+        assert failing(node, tmp_path, held, MODULES) == held.expected
         compare(node, tmp_path, [uncounted], DRIVER, SOUND_ANSWERS)
         node.reboot()
         faults.inject("lost-gpu", node, {"gpu": "1"})
         lost = Fault("a card that fell off the bus", "nvidia-smi -i 0 -pm 1", "true", {("gpu.lost", SECOND, "fail")})
-        compare(node, tmp_path, [lost], MODULES, SOUND_ANSWERS)
+        assert failing(node, tmp_path, lost, MODULES) == lost.expected
 
 
 def test_faults_of_nvswitches_and_their_links(tmp_path: Path) -> None:
@@ -197,10 +208,7 @@ def test_faults_of_the_firmware_of_a_host_of_virtual_machines(tmp_path: Path) ->
 @pytest.mark.parametrize("profile", BROKEN)
 def test_a_machine_that_is_broken_from_the_start(profile: str, tmp_path: Path) -> None:
     with machine(profile, "broken") as node:
-        (checks, _facts) = judge(node, tmp_path, [Fault(profile, "true", "true", set())], MODULES)[0]
-    failing = {answer for answer in answers_of(checks) if answer[2] == "fail"}
-    assert failing == BROKEN[profile], [check["summary"] for check in checks if check["status"] == "fail"]
-    assert {check["id"] for check in checks} >= {"gpu.count", "firmware.above_4g", "firmware.aspm", "pcie.width", "pcie.speed", "power.budget"}
+        assert failing(node, tmp_path, Fault(profile, "true", "true", set()), MODULES) == BROKEN[profile]
 
 
 def test_a_driver_that_does_not_answer_makes_nothing_pass_and_nothing_fail(tmp_path: Path) -> None:
