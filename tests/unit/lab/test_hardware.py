@@ -12,6 +12,7 @@ from tests.lab.errors import LabError
 from tests.lab.hardware import profile
 from tests.lab.hardware.dmi import write_tables
 from tests.lab.hardware.nvml_state import write_state
+from tests.lab.hardware.pci_files import bars
 from tests.lab.hardware.pci_tree import write_tree
 
 Regions = dict[int, tuple[int, int]]
@@ -62,7 +63,7 @@ def test_regions_are_aligned_disjoint_and_inside_the_windows_of_the_port(name: s
             ((low[0] & 0xFFF0) << 16, (low[1] & 0xFFF0) << 16 | 0xFFFFF),
             (high[2] << 32 | (high[0] & 0xFFF0) << 16, high[3] << 32 | (high[1] & 0xFFF0) << 16 | 0xFFFFF),
         ]
-        sizes = {bar["index"]: bar["size_mib"] << 20 for bar in gpu["board"]["pci"]["bars"]}
+        sizes = {bar["index"]: bar["size_mib"] << 20 for bar in bars(gpu["board"]["pci"], hardware["firmware"])}
         for index, (first, last) in regions(device).items():
             assert last - first + 1 == sizes[index]
             assert first % sizes[index] == 0
@@ -176,7 +177,7 @@ def changed(name: str, folder: Path, **firmware: object) -> Path:
 
 
 def test_capabilities_of_the_extended_space(tmp_path: Path) -> None:
-    tree = changed("passthrough", tmp_path)
+    tree = changed("passthrough", tmp_path, resizable_bar=False)
     assert extended((device_of(tree, "0000:3b:00.0") / "config").read_bytes(), 0x15) is None
     server, consumer, port = (lspci(tree, address, tmp_path) for address in ("0000:3b:00.0", "0000:af:00.0", "0000:3a:00.0"))
     assert "Advanced Error Reporting" in server and "Single Root I/O Virtualization (SR-IOV)" in server and "Total VFs: 16" in server
