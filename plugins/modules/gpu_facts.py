@@ -18,6 +18,9 @@ description:
     Both give the same values. Neither is asked while the C(nvidia) kernel module is not loaded.
 author:
   - the gpuops.fleet contributors (@gpuops)
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
+  - gpuops.fleet.attributes.reads
 options:
   reader:
     description:
@@ -46,16 +49,6 @@ options:
     elements: str
     choices: [all, pci, devices, driver, host, topology, dkms, boot, kernel_log, power, inforom]
     default: [pci, devices, driver, host]
-attributes:
-  check_mode:
-    description: Runs in check mode and does the same.
-    support: full
-  diff_mode:
-    description: Nothing is changed, so there is no difference to show.
-    support: none
-  idempotent:
-    description: Nothing is changed.
-    support: full
 requirements:
   - Python 3.8 or later on the target
   - C(nvidia-ml-py) 11.450 or later on the target is optional

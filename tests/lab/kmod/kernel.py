@@ -109,8 +109,17 @@ def count(name: str) -> None:
 
 def nvidia_gpus() -> Iterator[Path]:
     """Yield the GPUs of vendor NVIDIA on the bus: VGA and 3D controllers."""
+    return _of_nvidia("0x030000", "0x030200")
+
+
+def nvswitches() -> Iterator[Path]:
+    """Yield the NVSwitches on the bus: bridges of no other kind."""
+    return _of_nvidia("0x068000")
+
+
+def _of_nvidia(*classes: str) -> Iterator[Path]:
     for device in sorted(PCI.glob("devices/*")):
-        if (device / "vendor").read_text().strip() == "0x10de" and (device / "class").read_text().strip() in ("0x030000", "0x030200"):
+        if (device / "vendor").read_text().strip() == "0x10de" and (device / "class").read_text().strip() in classes:
             yield device
 
 

@@ -10,7 +10,8 @@ import kernel
 
 PROC = Path("/proc/driver/nvidia")
 BUS_DRIVER = "nvidia"
-MAJOR, UVM_MAJOR = 195, 510
+MAJOR, UVM_MAJOR, NVSWITCH_MAJOR = 195, 510, 508
+NVSWITCH_CONTROL = Path("/dev/nvidia-nvswitchctl")
 # Compute capabilities: before Turing there is no GSP, which the open module needs; Maxwell, Pascal and Volta end with branch 580.
 _FIRST_OPEN = _FIRST_AFTER_580 = (7, 5)
 _LAST_LEGACY_BRANCH = 580
@@ -59,6 +60,28 @@ def _show_gpu(gpu: dict, device: Path, version: str, is_open: bool) -> None:
         f"Bus Location: \t {device.name}\nDevice Minor: \t {gpu['minor']}\nGPU Firmware: \t {firmware}\nGPU Excluded:\t No\n"
     )
     kernel.character_device(f"/dev/nvidia{gpu['minor']}", MAJOR, gpu["minor"])
+
+
+def give_up(device: Path) -> None:
+    """Release one card, as writing its address into the driver's `unbind` does."""
+    if not (device / "driver").exists():
+        return
+    (kernel.PCI / "drivers/nvidia" / device.name).unlink()
+    (device.resolve() / "driver").unlink()
+    minor = next(gpu["minor"] for gpu in kernel.hardware()["gpus"] if gpu["bus_address"] == device.name)
+    Path(f"/dev/nvidia{minor}").unlink(missing_ok=True)
+    subprocess.run(["rm", "-rf", str(PROC / "gpus" / device.name)], check=True)
+
+
+def _claim_switches() -> None:
+    """NVSwitches have a driver and nodes of their own, in the same module."""
+    switches = list(kernel.nvswitches())
+    if switches:
+        kernel.register_majors({"nvidia-nvswitch": NVSWITCH_MAJOR})
+        kernel.character_device(str(NVSWITCH_CONTROL), NVSWITCH_MAJOR, 255)
+    for number, device in enumerate(switches):
+        kernel.bind(device, "nvidia-nvswitch")
+        kernel.character_device(f"/dev/nvidia-nvswitch{number}", NVSWITCH_MAJOR, number)
 
 
 def fall_off_the_bus(gpu: dict, device: Path) -> None:
@@ -123,6 +146,7 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
     kernel.log(6, f"nvidia: loading {'out-of-tree' if is_open else 'NVIDIA'} module", banner.strip().replace("NVRM version:", "NVRM: loading"))
     kernel.register_majors({"nvidia": MAJOR, "nvidiactl": MAJOR})
     kernel.character_device("/dev/nvidiactl", MAJOR, 255)
+    _claim_switches()
     for device in claimed:
         gpu = gpus[device.name]
         kernel.bind(device, "nvidia")
@@ -135,11 +159,14 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
 def remove() -> None:
     """Release the cards and take away what the module showed."""
     kernel.unbind("nvidia")
+    kernel.unbind("nvidia-nvswitch")
+    for node in Path("/dev").glob("nvidia-nvswitch*"):
+        node.unlink()
     for node in Path("/dev").glob("nvidia*"):
         if node.name == "nvidiactl" or node.name[6:].isdigit():
             node.unlink()
     subprocess.run(["rm", "-rf", str(PROC)], check=True)
-    kernel.unregister_majors(("nvidia", "nvidiactl"))
+    kernel.unregister_majors(("nvidia", "nvidiactl", "nvidia-nvswitch"))
 
 
 def users() -> list[str]:

@@ -5,8 +5,10 @@ from typing import Any
 
 from tests.lab.cache import progress
 from tests.lab.errors import LabError
+from tests.lab.hardware.nvml_state import NVSWITCH_CLASS
 from tests.lab.node.node import Node
 from tests.lab.packages.build import install_arguments
+from tests.lab.packages.driver import fabric_manager
 
 _SOURCE = "/etc/apt/sources.list.d/ubuntu.sources"
 # Only the lab's own source: the archive's lists are part of the image.
@@ -31,6 +33,9 @@ def install(node: Node, hardware: dict[str, Any]) -> None:
     node.run(*_INSTALL, *packages, environment=_QUIET)
     if driver:
         node.run("modprobe", "-a", *_MODULES)
+        if any(device["board"]["pci"]["class"] == NVSWITCH_CLASS for device in hardware["devices"]):
+            node.run(*_INSTALL, fabric_manager(driver["branch"], driver["version"]), environment=_QUIET)
+            node.run("systemctl", "enable", "--now", "nvidia-fabricmanager.service")
         loaded = node.read("/sys/module/nvidia/version").strip()
         if loaded != driver["version"]:
             raise LabError(f"{node.name}: driver {loaded} is loaded, the profile wants {driver['version']}")

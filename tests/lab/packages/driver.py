@@ -75,6 +75,7 @@ class Driver:
         server = "srv" if self.branch.endswith("-server") else ""
         return {
             "B": self.branch,
+            "NUMBER": self.branch.partition("-")[0],
             "BF": self.branch + suffix,
             "VERSION": self.version,
             "DEB": self.package_version,
@@ -117,6 +118,13 @@ def install_arguments(branch: str, version: str | None = None, flavor: str = mod
     return [f"{name}={of}" for name, of in names.items() if not unwanted.match(name)]
 
 
+def fabric_manager(branch: str, version: str) -> str:
+    """`NAME=VERSION` of the fabric manager of a driver of a server branch."""
+    driver = next(one for one in drivers() if (one.branch, one.version) == (branch, version) and one.branch.endswith("-server"))
+    ((name, _recipe),) = recipes("fabric", driver.words())
+    return f"{name}={driver.package_version}"
+
+
 class Builder:
     """Turns the recipes into packages; compiles what they hold into `work`."""
 
@@ -133,6 +141,8 @@ class Builder:
             userland = [self.make(name, recipe, driver.words(), driver.package_version) for name, recipe in recipes("userland", driver.words())]
             self._share_out(driver, userland)
             found += userland
+            if driver.branch.endswith("-server"):
+                found += [self.make(name, recipe, driver.words(), driver.package_version) for name, recipe in recipes("fabric", driver.words())]
             for flavor in driver.flavors:
                 words = driver.words(flavor)
                 objects = Modules(self.work / f"modules-{driver.branch}-{driver.version}-{flavor}", driver.version, flavor)
@@ -158,7 +168,7 @@ class Builder:
             package.relations[relation] = [*recipe.get(relation, []), *(recipe.get("exclusive", []) if relation in EXCLUSIVE else [])]
         package.files.update({path: fill((HERE / "files" / source).read_text(), words) for path, source in recipe.get("files", {}).items()})
         package.files.update(recipe.get("contents", {}))
-        package.files.update({path: self._program(source) for path, source in recipe.get("built", {}).items()})
+        package.files.update({path: self._program(source, words.get("VERSION", "")) for path, source in recipe.get("built", {}).items()})
         package.links.update(recipe.get("links", {}))
         package.scripts.update({kind: fill((HERE / "files" / source).read_text(), words) for kind, source in recipe.get("scripts", {}).items()})
         package.triggers += recipe.get("triggers", [])
@@ -191,11 +201,12 @@ class Builder:
         if left:
             raise ValueError(f"no package of driver.yml takes {', '.join(left)}")
 
-    def _program(self, source: str) -> Path:
-        target = self.work / "programs" / Path(source).stem
+    def _program(self, source: str, version: str) -> Path:
+        """Compile a source of files/ for a driver version, which it knows as LAB_VERSION."""
+        target = self.work / "programs" / f"{Path(source).stem}-{version}"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-s", "-o", str(target), str(HERE / "files" / source)], check=True)
+            subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-s", f'-DLAB_VERSION="{version}"', "-o", str(target), str(HERE / "files" / source)], check=True)
         return target
 
     def _nouveau(self) -> Path:
