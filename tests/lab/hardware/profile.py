@@ -14,8 +14,8 @@ PROFILES = _LAB / "profiles"
 BOARDS = _LAB / "boards"
 
 Hardware = dict[str, Any]
-IDENTITIES = ("ubuntu-24.04", "debian-12", "debian-13")
-_KEYS = {"identity", "machine", "firmware", "gpus", "driver", "nouveau"}
+IDENTITIES = ("ubuntu-24.04", "debian-12", "debian-13", "rocky-9")
+_KEYS = {"identity", "machine", "firmware", "gpus", "driver", "nouveau", "served", "sources", "next_kernel"}
 _NEEDED_GPU_KEYS = {"board", "bus_address", "upstream"}
 _GPU_KEYS = _NEEDED_GPU_KEYS | {"uuid", "serial", "lost", "nvml"}
 
@@ -70,4 +70,7 @@ def load(name: str) -> Hardware:
         "gpus": [_gpu(minor, gpu, name) for minor, gpu in enumerate(sorted(profile.get("gpus", []), key=lambda g: g.get("bus_address", "")))],
         "driver": profile.get("driver"),
         "nouveau": profile.get("nouveau", False),
+        "served": profile.get("served", []),
+        "sources": profile.get("sources", []),
+        "next_kernel": profile.get("next_kernel", False),
     }

@@ -39,8 +39,8 @@ def write_hardware(hardware: dict[str, Any], root: Path) -> None:
     write_state(hardware, state / "nvml")
 
 
-def write_payload(hardware: dict[str, Any], tools: Path, repository: Path, root: Path) -> None:
-    """Write all files below `root`. `tools` holds the compiled programs of /usr/lib/lab, `repository` is what the mirror serves."""
+def write_payload(hardware: dict[str, Any], tools: Path, repositories: list[Path], root: Path) -> None:
+    """Write all files below `root`. `tools` holds the compiled programs of /usr/lib/lab, `repositories` are what the mirror serves."""
     write_hardware(hardware, root)
     shutil.copytree(tools, root, dirs_exist_ok=True)
     library = root / _LIBRARY
@@ -58,4 +58,4 @@ def write_payload(hardware: dict[str, Any], tools: Path, repository: Path, root:
     for path, target in identity.links.items():
         _link(root / path, target)
     for key, path in identity.keys.items():
-        _text(root / path, (repository / "keys" / key).read_text())
+        _text(root / path, next(folder / key for folder in repositories if (folder / key).exists()).read_text())
