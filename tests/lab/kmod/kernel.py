@@ -88,13 +88,16 @@ def show_module(name: str, information: dict[str, str], dependencies: list[str])
         count(dependency)
 
 
-def hide_module(name: str) -> None:
-    """Undo show_module."""
+def hide_module(name: str) -> list[str]:
+    """Undo show_module; returns the modules that it depended on."""
     folder = module_folder(name)
+    below = []
     for holder in MODULES.glob(f"*/holders/{folder.name}"):
         holder.unlink()
-        count(holder.parent.parent.name)
+        below.append(holder.parent.parent.name)
+        count(below[-1])
     subprocess.run(["rm", "-rf", str(folder)], check=True)
+    return below
 
 
 def holders(name: str) -> list[str]:
@@ -102,9 +105,9 @@ def holders(name: str) -> list[str]:
     return sorted(path.name for path in (module_folder(name) / "holders").iterdir())
 
 
-def count(name: str) -> None:
-    """Write the module's reference count."""
-    (module_folder(name) / "refcnt").write_text(f"{len(holders(name))}\n")
+def count(name: str, used: int = 0) -> None:
+    """Write the module's reference count: the modules on top of it, and `used` by processes."""
+    (module_folder(name) / "refcnt").write_text(f"{len(holders(name)) + used}\n")
 
 
 def nvidia_gpus() -> Iterator[Path]:
