@@ -183,7 +183,7 @@ started:
   elements: str
   sample: [service nvidia-persistenced.service, container ollama]
 gone:
-  description: What O(state=resumed) could not start because it does not exist any more. It was taken from the record.
+  description: What O(state=resumed) could not start because it does not exist any more or is masked. It was taken from the record.
   returned: always
   type: list
   elements: str
@@ -231,8 +231,8 @@ import time
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._actions import drain as act
-from ansible_collections.gpuops.fleet.plugins.module_utils._check import ActionError, EvidenceError, FleetError, PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_containers, drain_record, gpu_holders, kept_settings, module_users
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import ActionError, FleetError, PolicyError
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_containers, drain_record, gpu_holders, module_users, units
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FleetModule
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import drain as plan
 
@@ -250,10 +250,9 @@ ARGUMENTS = {
     "stop_timeout_seconds": {"type": "float", "default": 120},
     "state_file": {"type": "path", "default": "/var/lib/gpuops/drain.json"},
 }
-PROPERTIES = "Id,LoadState,ActiveState,TriggeredBy,StopWhenUnneeded,ConditionResult"
 POLL_SECONDS = 2
-# A container that cannot work ends in its first moments.
-SETTLE_SECONDS = 1
+# A process that only looks at a GPU (nvidia-smi of a monitor) has gone by then, and so has one that is on its way out.
+GRACE_SECONDS = 5
 
 
 class Seen(t.NamedTuple):
@@ -285,56 +284,44 @@ class Seen(t.NamedTuple):
 def look(fleet: FleetModule) -> Seen:
     """Who has GPUs now, and what of that may be stopped."""
     allowed = plan.Allowed(fleet.params["services"], fleet.params["containers"], fleet.params["container_labels"])
-    units = units_of(fleet, [plan.unit_name(name) for name in allowed.services])
-    triggers = sorted({name for unit in units.values() for name in unit.get("TriggeredBy", "").split()} - set(units))
-    units.update(units_of(fleet, triggers))
+    present = units.with_triggers(fleet.run_command, [plan.unit_name(name) for name in allowed.services])
     containers = docker_containers.running()
-    found = plan.holders(gpu_holders.read(), containers, units, allowed)
-    return Seen(found, plan.to_stop(found, containers, units, allowed), module_users.read(), containers is not None)
-
-
-def units_of(fleet: FleetModule, names: t.Sequence[str]) -> plan.Units:
-    """Name, and real name, → properties of each unit that exists; none without systemd."""
-    if not names or not kept_settings.systemd():
-        return {}
-    found = kept_settings.units(fleet.run_command, *names, properties=PROPERTIES)
-    if len(found) != len(set(names)):
-        raise EvidenceError("systemd does not tell the states of %s" % ", ".join(names))
-    there = {name: unit for name, unit in found.items() if unit.get("LoadState") == "loaded"}
-    there.update({unit["Id"]: unit for unit in list(there.values())})
-    return there
+    found = plan.holders(gpu_holders.read(), containers, present, allowed)
+    return Seen(found, plan.to_stop(found, containers, present, allowed), module_users.read(), containers is not None)
 
 
 def drain(fleet: FleetModule) -> None:
     """Ensure that nothing holds a GPU."""
     record, policy = fleet.params["state_file"], fleet.params["policy"]
     before = drain_record.read(record)
-    began = now = look(fleet)
-    if policy == "fail" and plan.holding(now.holders):
-        refuse(fleet, plan.holding(now.holders), began, before, "GPUs are in use, and policy fail stops nothing")
-    if policy == "wait" and not fleet.check_mode:
-        now = wait(fleet, now)
+    began = look(fleet)
+    if policy == "fail":
+        now = look_until(fleet, began, lambda seen: not plan.holding(seen.holders), GRACE_SECONDS)
+        if plan.holding(now.holders):
+            refuse(fleet, plan.holding(now.holders), dict(now.judged(began), stopped=before), "GPUs are in use, and policy fail stops nothing")
+    else:
+        patient = policy == "wait" and not fleet.check_mode
+        now = look_until(fleet, began, lambda seen: not seen.blocking, fleet.params["timeout_seconds"] if patient else GRACE_SECONDS)
     if now.blocking and not (fleet.check_mode and policy == "wait"):
         waited = " after %g s" % fleet.params["timeout_seconds"] if policy == "wait" else ""
-        refuse(fleet, now.blocking, began, before, "GPUs are still in use%s by what may not be stopped" % waited)
+        refuse(fleet, now.blocking, dict(now.judged(began), stopped=before), "GPUs are still in use%s by what may not be stopped" % waited)
     wished = [] if policy == "fail" else now.to_stop
-    entries = plan.merge(before, wished)
-    units = [entry["name"] for entry in entries if entry["kind"] == "service"]
-    changed = bool(wished) or not all(act.held(unit, record) for unit in units)
+    entries = drain_record.merge(before, wished)
+    changed = bool(wished) or bool(act.not_held(entries, record))
     if fleet.check_mode:
         parts = ["would wait for %s" % "; ".join(plan.told(one) for one in now.blocking)] if now.blocking else []
         parts += ["would stop %s" % names(wished)] if wished else []
         end(fleet, changed, "; ".join(parts) or nothing(before), now.judged(began), remaining=now.blocking, stopped=entries)
     try:
         if changed:
-            carry_out(fleet, before, wished, units)
-            now = look(fleet)
+            act.carry_out(fleet.run_command, record, wished, fleet.params["stop_timeout_seconds"])
+            now = look_until(fleet, look(fleet), lambda seen: policy == "fail" or not seen.holders, GRACE_SECONDS)
         left = now.holders if policy != "fail" else []
         if left:
             raise ActionError("GPUs are still in use after everything was stopped that may be: %s" % "; ".join(plan.told(one) for one in left))
     except FleetError as error:
         # What was stopped until now is in the record: state resumed starts it, and the next run goes on from here.
-        fleet.fail(error, changed=changed, **dict(now.judged(began), stopped=drain_record.read(record)))
+        fleet.fail(error, changed=changed, **dict(afresh(fleet, now).judged(began), stopped=drain_record.read(record)))
     end(fleet, changed, "stopped %s" % names(wished) if wished else nothing(before), now.judged(began), stopped=entries)
 
 
@@ -343,37 +330,28 @@ def nothing(before: t.Sequence[plan.Entry]) -> str:
     return "nothing holds a GPU%s" % (" (stopped before: %s)" % names(before) if before else "")
 
 
-def carry_out(fleet: FleetModule, before: t.Sequence[plan.Entry], wished: t.Sequence[plan.Entry], units: t.Sequence[str]) -> None:
-    """Record and stop, one by one. Services are kept from starting once the containers are down: systemd reads its units anew for that, which takes the
-    GPUs away from containers that got them from a hook."""
-    record, limit = fleet.params["state_file"], fleet.params["stop_timeout_seconds"]
-    entries = list(before)
-    for kind in ("container", "service"):
-        for entry in [one for one in wished if one["kind"] == kind]:
-            entries = plan.merge(entries, [entry])
-            act.write_record(record, entries)
-            if kind == "container":
-                act.stop(fleet.run_command, entry, limit)
-    act.hold(fleet.run_command, units, record)
-    for entry in wished:
-        if entry["kind"] == "service":
-            act.stop(fleet.run_command, entry, limit)
-
-
-def wait(fleet: FleetModule, now: Seen) -> Seen:
-    """Look again and again until only what may be stopped is left, or the time is over."""
-    until = time.monotonic() + fleet.params["timeout_seconds"]
-    while now.blocking and time.monotonic() < until:
+def look_until(fleet: FleetModule, now: Seen, done: t.Callable[[Seen], bool], seconds: float) -> Seen:
+    """Look again and again until `done`, or the time is over; `now` is what was seen last."""
+    until = time.monotonic() + seconds
+    while not done(now) and time.monotonic() < until:
         time.sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))
         now = look(fleet)
     return now
 
 
-def refuse(fleet: FleetModule, found: t.Sequence[plan.Holder], began: Seen, before: t.Sequence[plan.Entry], why: str) -> None:
+def afresh(fleet: FleetModule, now: Seen) -> Seen:
+    """A new look, or the last one where that fails."""
+    try:
+        return look(fleet)
+    except FleetError:
+        return now
+
+
+def refuse(fleet: FleetModule, found: t.Sequence[plan.Holder], result: t.Dict[str, t.Any], why: str) -> None:
     """End the task because of holders. Nothing was stopped by it."""
     lines = ["%s%s" % (plan.told(one), " (%s)" % one["why_not"] if one["why_not"] else "") for one in found]
     error = PolicyError("%s: %s. Nothing was stopped" % (why, "; ".join(lines)), holders=len(found))
-    fleet.fail(error, **dict(began.judged(began), stopped=list(before)))
+    fleet.fail(error, **result)
 
 
 def resume(fleet: FleetModule) -> None:
@@ -389,10 +367,10 @@ def resume(fleet: FleetModule) -> None:
     gone: t.List[str] = []
     failures: t.List[str] = []
     left = list(entries)
-    act.release(fleet.run_command, [entry["name"] for entry in entries if entry["kind"] == "service"])
+    act.release(fleet.run_command)
     for entry in reversed(entries):
         try:
-            (started if bring_back(fleet, entry) else gone).append(plan.named(entry))
+            (started if act.bring_back(fleet.run_command, entry, fleet.params["stop_timeout_seconds"]) else gone).append(plan.named(entry))
         except FleetError as error:
             # The others can run none the less.
             failures.append(error.message)
@@ -403,31 +381,8 @@ def resume(fleet: FleetModule) -> None:
     if failures:
         fleet.fail(ActionError("not everything that was stopped runs again: %s. %s still names it" % ("; ".join(failures), record)), changed=True, **result)
     if gone:
-        fleet.warn("not started, for it does not exist any more: %s" % ", ".join(gone))
+        fleet.warn("not started, for it does not exist any more or is masked: %s" % ", ".join(gone))
     end(fleet, True, "started %s" % (", ".join(started) or "nothing"), result)
-
-
-def bring_back(fleet: FleetModule, entry: plan.Entry) -> bool:
-    """Start one thing and prove that it runs; False when it does not exist any more."""
-    limit = fleet.params["stop_timeout_seconds"]
-    if entry["kind"] == "container":
-        if docker_containers.state(entry["id"]) is None:
-            return False
-        act.start(fleet.run_command, entry, limit)
-        time.sleep(SETTLE_SECONDS)
-        now = docker_containers.state(entry["id"])
-        if now is None or not now["running"]:
-            raise ActionError("container %s ended right after it was started: see docker logs %s" % (entry["name"], entry["name"]))
-        return True
-    if entry["name"] not in units_of(fleet, [entry["name"]]):
-        return False
-    act.start(fleet.run_command, entry, limit)
-    unit = units_of(fleet, [entry["name"]]).get(entry["name"], {})
-    # systemd stops a unit that nothing needs at once: that is its own way to run, or not.
-    if unit.get("ActiveState") in plan.ON or (unit.get("ActiveState") == "inactive" and unit.get("StopWhenUnneeded") == "yes"):
-        return True
-    why = "a condition of it is not met" if unit.get("ConditionResult") == "no" else "see journalctl -u %s" % entry["name"]
-    raise ActionError("service %s was started and is %s: %s" % (entry["name"], unit.get("ActiveState"), why))
 
 
 def names(entries: t.Sequence[plan.Entry]) -> str:
@@ -450,7 +405,7 @@ def work(fleet: FleetModule) -> None:
     do = drain if fleet.params["state"] == "drained" else resume
     if fleet.check_mode:
         do(fleet)
-    with act.locked(fleet.params["state_file"]):
+    with act.locked():
         do(fleet)
 
 

@@ -7,38 +7,43 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
-import tempfile
+import time
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._actions.kept_settings import systemctl
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import ActionError
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_socket
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.drain_record import VERSION
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_containers, docker_socket, drain_record, units
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.files import read_text
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
 Entry = t.Dict[str, t.Any]
 
 # In /run, and so gone with the next boot: there a service starts as its administrator has set it up.
 DROP_IN = "/run/systemd/system/%s.d/90-gpuops-drain.conf"
-NOT_MODIFIED, NOT_FOUND = 304, 404
+LOCK = "/run/gpuops-drain.lock"
+# With these Docker starts a container again when its daemon starts, although it was stopped by hand; not with unless-stopped.
+RETURNING_POLICIES = ("always", "on-failure")
+NO_POLICY = {"Name": "no", "MaximumRetryCount": 0}
+NOT_MODIFIED = 304
+# A container that cannot work ends in its first moments.
+SETTLE_SECONDS = 1
 
 
 @contextlib.contextmanager
-def locked(path: str) -> t.Iterator[None]:
-    """Keep other runs away from the record `path`. Raises ActionError when one is at work."""
-    folder = os.path.dirname(path)
+def locked() -> t.Iterator[None]:
+    """Keep other runs away. Raises ActionError when one is at work."""
     try:
-        os.makedirs(folder, mode=0o755, exist_ok=True)
-        number = os.open(folder, os.O_RDONLY)
+        number = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ActionError("%s cannot be used: %s" % (folder, error.strerror or error), path=folder) from None
+        raise ActionError("%s cannot be used: %s" % (LOCK, error.strerror or error), path=LOCK) from None
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ActionError("another run drains or resumes this host at this moment", path=path) from None
+            raise ActionError("another run drains or resumes this host at this moment", path=LOCK) from None
         yield
     finally:
         os.close(number)
@@ -48,10 +53,12 @@ def write_record(path: str, entries: t.Sequence[Entry]) -> None:
     """Write the record whole, and onto the disk before this returns; without entries it is removed."""
     folder = os.path.dirname(path)
     try:
+        os.makedirs(folder, mode=0o755, exist_ok=True)
         if entries:
-            number, draft = tempfile.mkstemp(dir=folder, prefix=".drain-")
-            with os.fdopen(number, "w") as handle:
-                json.dump({"version": VERSION, "stopped": list(entries)}, handle, indent=2, sort_keys=True)
+            # One name for all drafts: a run that dies leaves nothing that the next does not use.
+            draft = path + ".new"
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+                json.dump({"version": drain_record.VERSION, "stopped": list(entries)}, handle, indent=2, sort_keys=True)
                 handle.write("\n")
                 handle.flush()
                 os.fsync(handle.fileno())
@@ -67,36 +74,76 @@ def write_record(path: str, entries: t.Sequence[Entry]) -> None:
         raise ActionError("%s cannot be written: %s" % (path, error.strerror or error), path=path) from None
 
 
-def held(unit: str, record: str) -> bool:
-    """Whether the unit is kept from starting while the record is there."""
-    try:
-        with open(DROP_IN % unit, encoding="utf-8") as handle:
-            return handle.read() == _condition(record)
-    except OSError:
-        return False
+def carry_out(run: Run, record: str, wished: t.Sequence[Entry], timeout_seconds: float) -> None:
+    """Stop `wished`, containers first, and note each before it is stopped. Raises ActionError; what was stopped until then is noted.
 
-
-def hold(run: Run, units: t.Sequence[str], record: str) -> None:
-    """Keep units from being started by whatever starts them (udev, a package, a timer) while the record is there.
-
-    A condition of systemd, not a mask: it works for units of /etc too, and a package that starts its service does not fail for it.
+    Services are kept from starting once the containers are down: systemd reads its units anew for that, which takes the GPUs away from containers that
+    got them from a hook.
     """
-    missing = [unit for unit in units if not held(unit, record)]
+    noted = drain_record.read(record)
+    for entry in [one for one in wished if one["kind"] == "container"]:
+        noted = _note(record, noted, entry)
+        stop(run, entry, timeout_seconds)
+    services = [one for one in wished if one["kind"] == "service"]
+    missing = not_held(drain_record.merge(noted, services), record)
     for unit in missing:
-        path = DROP_IN % unit
-        try:
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            with open(path, "w", encoding="utf-8") as handle:
-                handle.write(_condition(record))
-        except OSError as error:
-            raise ActionError("%s cannot be written: %s" % (path, error.strerror or error), path=path) from None
+        _hold(unit, record)
     if missing:
         systemctl(run, "daemon-reload")
+    for entry in services:
+        noted = _note(record, noted, entry)
+        stop(run, entry, timeout_seconds)
 
 
-def release(run: Run, units: t.Sequence[str]) -> None:
-    """Undo `hold`."""
-    there = [DROP_IN % unit for unit in units if os.path.lexists(DROP_IN % unit)]
+def _note(record: str, noted: t.Sequence[Entry], entry: Entry) -> t.List[Entry]:
+    entries = drain_record.merge(noted, [entry])
+    if entries != noted:
+        write_record(record, entries)
+    return entries
+
+
+def bring_back(run: Run, entry: Entry, timeout_seconds: float) -> bool:
+    """Start one thing and prove that it runs; False when it does not exist any more. Raises ActionError when it does not run."""
+    name = entry["name"]
+    if entry["kind"] == "container":
+        if docker_containers.state(entry["id"]) is None:
+            return False
+        start(run, entry, timeout_seconds)
+        time.sleep(SETTLE_SECONDS)
+        now = docker_containers.state(entry["id"])
+        if now is None or not (now["running"] or entry.get("restarting")):
+            raise ActionError("container %s ended right after it was started: see docker logs %s" % (name, name))
+        return True
+    if name not in units.loaded(run, [name]):
+        return False
+    start(run, entry, timeout_seconds)
+    unit = units.loaded(run, [name])[name]
+    # systemd stops a unit that nothing needs at once, if the unit says so: then that is its right state.
+    if unit["on"] or (unit["state"] == "inactive" and unit["stops_unneeded"] and unit["condition"]):
+        return True
+    why = "see journalctl -u %s" % name if unit["condition"] else "a condition of it is not met"
+    raise ActionError("service %s was started and is %s: %s" % (name, unit["state"], why))
+
+
+def not_held(entries: t.Sequence[Entry], record: str) -> t.List[str]:
+    """The units among `entries` that something (udev, a package, a timer) could start although the record is there."""
+    return [entry["name"] for entry in entries if entry["kind"] == "service" and read_text(DROP_IN % entry["name"])[0] != _condition(record).strip()]
+
+
+def _hold(unit: str, record: str) -> None:
+    """A condition of systemd, not a mask: it works for units of /etc too, and a package that starts its service does not fail for it."""
+    path = DROP_IN % unit
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as handle:
+            handle.write(_condition(record))
+    except OSError as error:
+        raise ActionError("%s cannot be written: %s" % (path, error.strerror or error), path=path) from None
+
+
+def release(run: Run) -> None:
+    """Let every unit start again."""
+    there = glob.glob(DROP_IN % "*")
     for path in there:
         os.unlink(path)
         with contextlib.suppress(OSError):
@@ -106,7 +153,7 @@ def release(run: Run, units: t.Sequence[str]) -> None:
 
 
 def _condition(record: str) -> str:
-    return "# Written by gpuops.fleet.gpu_drain: the GPUs are drained while this file is there.\n[Unit]\nConditionPathExists=!%s\n" % record
+    return "# Written by gpuops.fleet.gpu_drain: the GPUs are drained while this file is there.\n[Unit]\nConditionPathExists=!%s\n" % record.replace("%", "%%")
 
 
 def stop(run: Run, entry: Entry, timeout_seconds: float) -> None:
@@ -114,9 +161,8 @@ def stop(run: Run, entry: Entry, timeout_seconds: float) -> None:
     if entry["kind"] == "service":
         systemctl(run, "stop", entry["name"], timeout_seconds=timeout_seconds)
         return
-    if entry["restart_policy"].get("Name") in ("always", "on-failure"):
-        # Docker would start it when its daemon does.
-        _update(entry, {"Name": "no", "MaximumRetryCount": 0}, timeout_seconds)
+    if entry["restart_policy"].get("Name") in RETURNING_POLICIES:
+        _update(entry, NO_POLICY, timeout_seconds)
     _ask(entry, "stop", "/containers/%s/stop" % entry["id"], None, max(timeout_seconds, entry.get("stop_seconds", 0) + 20))
 
 
@@ -125,7 +171,7 @@ def start(run: Run, entry: Entry, timeout_seconds: float) -> None:
     if entry["kind"] == "service":
         systemctl(run, "start", entry["name"], timeout_seconds=timeout_seconds)
         return
-    if entry["restart_policy"].get("Name") in ("always", "on-failure"):
+    if entry["restart_policy"].get("Name") in RETURNING_POLICIES:
         _update(entry, entry["restart_policy"], timeout_seconds)
     _ask(entry, "start", "/containers/%s/start" % entry["id"], None, timeout_seconds)
 

@@ -20,8 +20,8 @@ NO_DEVICES = ("", "void")
 def running(root: str = "", timeout_seconds: float = TIMEOUT_SECONDS) -> t.Optional[t.List[t.Dict[str, t.Any]]]:
     """Every running container, by name; None when no Docker daemon runs.
 
-    `id`, `name`, `image`, `labels`, `gpus` (how it was given GPUs, None when it was not), `paused`, `auto_remove`, `restart_policy` (as the API
-    has it: Name, MaximumRetryCount), `stop_seconds`. Raises EvidenceError when a daemon that runs does not answer.
+    `id`, `name`, `image`, `labels`, `gpus` (how it was given GPUs, None when it was not), `paused`, `restarting`, `auto_remove`,
+    `restart_policy` (as the API has it: Name, MaximumRetryCount), `stop_seconds`. Raises EvidenceError when a daemon that runs does not answer.
     """
     if not docker_socket.runs(root):
         return None
@@ -50,6 +50,7 @@ def container(answer: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
         "labels": config.get("Labels") or {},
         "gpus": _gpus(host, config),
         "paused": bool(answer["State"].get("Paused")),
+        "restarting": bool(answer["State"].get("Restarting")),
         "auto_remove": bool(host.get("AutoRemove")),
         "restart_policy": host.get("RestartPolicy") or {"Name": "no", "MaximumRetryCount": 0},
         "stop_seconds": config.get("StopTimeout") or 10,

@@ -18,8 +18,8 @@ VERSION = 1
 def read(path: str) -> t.List[t.Dict[str, t.Any]]:
     """The entries of the state file in the order in which they were written; none when there is no file.
 
-    An entry: `kind` (service, container), `name`; of a container also `id`, `image`, `restart_policy`. Raises EvidenceError for a file that cannot be
-    read or understood: what it says is the only record of what to start again.
+    An entry: `kind` (service, container), `name`; of a container also `id`, `image`, `restart_policy`, `restarting`, `stop_seconds`. Raises EvidenceError
+    for a file that cannot be read or understood: what it says is the only record of what to start again.
     """
     if not os.path.lexists(path):
         return []
@@ -36,6 +36,16 @@ def read(path: str) -> t.List[t.Dict[str, t.Any]]:
             "the record of what was stopped, %s, is not understood (%s): start by hand what it names, then remove it" % (path, error), path=path
         ) from None
     return entries
+
+
+def merge(recorded: t.Sequence[t.Dict[str, t.Any]], new: t.Sequence[t.Dict[str, t.Any]]) -> t.List[t.Dict[str, t.Any]]:
+    """The record with what is new. What is there stays: it tells how a thing was before the first of several runs."""
+    there = {_key(entry) for entry in recorded}
+    return list(recorded) + [entry for entry in new if _key(entry) not in there]
+
+
+def _key(entry: t.Dict[str, t.Any]) -> t.Tuple[str, str]:
+    return entry["kind"], entry.get("id") or entry["name"]
 
 
 def _valid(entry: t.Dict[str, t.Any]) -> bool:

@@ -19,9 +19,10 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child impor
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.files import names, read_bytes, read_text
 
 # NVIDIA's device files (nvidia-modprobe, kernel-open/nvidia/nv-caps.c): GPUs, control, UVM, modeset, NVSwitch, NVLink, capabilities (MIG, IMEX).
-NODE = r"/dev/(?:nvidia(?:\d+|ctl|-[a-z]+(?:-[a-z]+)*\d*|-caps(?:-imex-channels)?/[\w-]+)%s)(?= \(deleted\)|$)"
+# gdrdrv is GDRCopy's, whose module depends on NVIDIA's.
+NODE = r"/dev/(?:nvidia(?:\d+|ctl|-[a-z]+(?:-[a-z]+)*\d*|-caps(?:-imex-channels)?/[\w-]+)|gdrdrv%s)(?= \(deleted\)|$)"
 NVIDIA_VENDOR = "0x10de"
-MAPPED = re.compile(rb"^\S+ \S+ \S+ \S+ \S+ +(/\S*/?dev/(?:nvidia|dri/)\S*(?: \(deleted\))?)$", re.MULTILINE)
+MAPPED = re.compile(rb"^\S+ \S+ \S+ \S+ \S+ +(/\S*/?dev/(?:nvidia|dri/|gdrdrv)\S*(?: \(deleted\))?)$", re.MULTILINE)
 TIMEOUT_SECONDS = 60
 
 
@@ -63,7 +64,7 @@ def _scan(root: str, emit: Emit) -> None:
                 open_nodes.setdefault(pid, set()).add(match.group(0))
     for pid in pids:
         maps, _why = read_bytes("%s/proc/%d/maps" % (root, pid))
-        if maps and (b"/dev/nvidia" in maps or b"/dev/dri/" in maps):
+        if maps:
             matches = (node.search(path.decode("utf-8", "replace")) for path in MAPPED.findall(maps))
             open_nodes.setdefault(pid, set()).update(match.group(0) for match in matches if match)
         if open_nodes.get(pid):

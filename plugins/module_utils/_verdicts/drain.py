@@ -11,13 +11,8 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, P
 
 Holder = t.Dict[str, t.Any]
 Entry = t.Dict[str, t.Any]
-Units = t.Dict[str, t.Dict[str, str]]
+Units = t.Dict[str, t.Dict[str, t.Any]]
 
-# States of a unit that systemd would bring back to work, or that works (systemctl(1)).
-ON = ("active", "activating", "reloading", "refreshing")
-# Docker leaves a container that was stopped by hand alone at its next start with these policies, but not with always and on-failure.
-LASTING_POLICIES = ("", "no", "unless-stopped")
-NO_POLICY = {"Name": "no", "MaximumRetryCount": 0}
 SWARM_LABEL = "com.docker.swarm.task.id"
 
 
@@ -44,15 +39,14 @@ def holders(
     the files of the driver that it has mounted are those of the old one after an upgrade. So does a service that is named and runs.
     """
     found: t.Dict[t.Tuple[str, str], Holder] = {}
-    known = {one["id"]: one for one in containers or []}
-    for one in known.values():
+    for one in containers or []:
         if one["gpus"]:
             found["container", one["id"]] = _container(one, allowed)
     for unit in _named_units(units, allowed):
-        if units[unit].get("ActiveState") in ON:
+        if units[unit]["on"]:
             found["service", unit] = _holder("service", unit)
     for process in processes:
-        key, holder = _owner(process, known, units, allowed)
+        key, holder = _owner(process, containers, units, allowed)
         holder = found.setdefault(key, holder)
         holder["pids"].append({"pid": process["pid"], "command": process["command"], "user": process["user"]})
         holder["nodes"] = sorted(set(holder["nodes"]) | set(process["nodes"]))
@@ -69,20 +63,23 @@ def _named_units(units: Units, allowed: Allowed) -> t.List[str]:
     """The real names of the units that may be stopped, in their order; an alias is the unit that it stands for."""
     real = []
     for name in allowed.services:
-        unit = units.get(unit_name(name), {}).get("Id") or unit_name(name)
+        unit = units.get(unit_name(name), {}).get("id") or unit_name(name)
         if unit in units and unit not in real:
             real.append(unit)
     return real
 
 
 def _owner(
-    process: t.Dict[str, t.Any], known: t.Dict[str, t.Dict[str, t.Any]], units: Units, allowed: Allowed
+    process: t.Dict[str, t.Any], containers: t.Optional[t.Sequence[t.Dict[str, t.Any]]], units: Units, allowed: Allowed
 ) -> t.Tuple[t.Tuple[str, str], Holder]:
     identity, engine, unit = process["container"], process["engine"], process["unit"]
-    if identity in known:
-        return ("container", identity), _container(known[identity], allowed)
+    for one in containers or []:
+        if one["id"] == identity:
+            return ("container", identity), _container(one, allowed)
     if identity:
-        why = "Docker does not run, so nobody can stop it" if engine == "docker" else "only containers of Docker can be stopped"
+        why = "only containers of the system's Docker can be stopped"
+        if engine == "docker" and containers is None:
+            why = "Docker's daemon does not run, so the container cannot be stopped"
         return ("container", identity), _holder("container", identity[:12], why, id=identity, engine=engine)
     if unit and unit.endswith(".service"):
         why = "" if unit in _named_units(units, allowed) else "services does not name it"
@@ -126,24 +123,12 @@ def to_stop(found: t.Sequence[Holder], containers: t.Optional[t.Sequence[t.Dict[
         if one["kind"] == "container" and one["may_stop"]:
             whole = known[one["id"]]
             entries.append({"kind": "container", "name": one["name"], "id": one["id"], "image": whole["image"], "restart_policy": whole["restart_policy"],
-                            "stop_seconds": whole["stop_seconds"]})  # fmt: skip
+                            "restarting": whole["restarting"], "stop_seconds": whole["stop_seconds"]})  # fmt: skip
     for unit in _named_units(units, allowed):
         # One that starts it while it is down, too: it would be back at any time.
-        chain = [unit] + units[unit].get("TriggeredBy", "").split()
-        names = [name for name in chain if units.get(name, {}).get("ActiveState") in ON]
+        names = [name for name in [unit] + units[unit]["triggered_by"] if name in units and units[name]["on"]]
         entries.extend({"kind": "service", "name": name} for name in names if name not in [entry["name"] for entry in entries])
     return entries
-
-
-def merge(recorded: t.Sequence[Entry], new: t.Sequence[Entry]) -> t.List[Entry]:
-    """The record with what is new. What is there stays: it tells how a thing was before the first of several runs."""
-    there = {key(entry) for entry in recorded}
-    return list(recorded) + [entry for entry in new if key(entry) not in there]
-
-
-def key(entry: Entry) -> t.Tuple[str, str]:
-    """What makes an entry of the record one and the same."""
-    return entry["kind"], entry.get("id") or entry["name"]
 
 
 def unexplained(modules: t.Sequence[t.Dict[str, t.Any]]) -> t.List[str]:
