@@ -7,6 +7,7 @@ from tests.lab.cache import progress
 from tests.lab.errors import LabError
 from tests.lab.node.node import Node
 from tests.lab.packages.build import install_arguments
+from tests.lab.packages.recipes import kernel_words, next_release, package_release
 
 _SOURCE = "/etc/apt/sources.list.d/ubuntu.sources"
 # Only the lab's own source: the archive's lists are part of the image.
@@ -23,7 +24,7 @@ def install(node: Node, hardware: dict[str, Any]) -> None:
         if driver:
             raise LabError(f"{node.name}: the mirror has driver packages for Ubuntu only")
         return
-    packages = ["linux-image-generic"]
+    packages = [f"linux-image-generic={kernel_words()['KV']}"]
     if driver:
         progress(f"{node.name}: installing driver {driver['version']} ({driver['branch']})")
         packages += install_arguments(driver["branch"], driver["version"], driver.get("flavor", "proprietary"))
@@ -36,3 +37,6 @@ def install(node: Node, hardware: dict[str, Any]) -> None:
             raise LabError(f"{node.name}: driver {loaded} is loaded, the profile wants {driver['version']}")
     elif hardware["nouveau"] and hardware["gpus"]:
         node.run("modprobe", "nouveau")
+    if hardware["next_kernel"]:
+        progress(f"{node.name}: installing the next kernel")
+        node.run(*_INSTALL, f"linux-image-{package_release(next_release())}", environment=_QUIET)

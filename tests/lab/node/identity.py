@@ -3,8 +3,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.lab.node.image import EL_KERNEL
-
 _UBUNTU = {
     "etc/os-release": (
         'PRETTY_NAME="Ubuntu 24.04.3 LTS"\nNAME="Ubuntu"\nVERSION_ID="24.04"\nVERSION="24.04.3 LTS (Noble Numbat)"\n'
@@ -47,7 +45,6 @@ IDENTITIES = {
     ),
     "rocky-9": Identity(
         "el9",
-        {"etc/lab-kernel-release": f"{EL_KERNEL}\n", "etc/ld.so.preload": "/usr/lib/lab/libuname.so\n"},
         keys={"el9/keys/rocky.asc": "etc/pki/rpm-gpg/RPM-GPG-KEY-Rocky-9", "el9/keys/epel.asc": "etc/pki/rpm-gpg/RPM-GPG-KEY-EPEL-9"},
     ),
 }

@@ -19,6 +19,7 @@ from tests.lab.node.node import Node, all_nodes
 from tests.lab.nvml import build as nvml
 from tests.lab.ollama.build import build_store
 from tests.lab.packages.build import build_extra, build_repository
+from tests.lab.packages.el.build import build_el_repository
 
 # Made when a node is complete.
 _READY = "/var/lib/lab/ready"
@@ -73,6 +74,11 @@ def _reusable(node: Node | None, recipe: str) -> Node | None:
     return None
 
 
+def _build_tools(out: Path) -> None:
+    nvml.build_tool(out)
+    payload.build_preload(out)
+
+
 def up(profile: str, name: str, release: str | None = None, inventory: Path | None = None) -> Path:
     """Bring a node up as its profile says and return the path of its inventory; a node that is there already stays as it is."""
     hardware = profiles.load(profile)
@@ -80,11 +86,9 @@ def up(profile: str, name: str, release: str | None = None, inventory: Path | No
     node_image = image.ensure_image(client(), userland)
     repositories = [build_repository()]
     if userland == "el9":
-        from tests.lab.packages.el.build import build_el_repository
-
         repositories.append(build_el_repository(node_image))
     repositories += [build_extra(extra) for extra in dict.fromkeys(sources.needed(hardware))]
-    tools = cache.cached("nvml-tools", nvml.sources(), nvml.build_tool)
+    tools = cache.cached("node-tools", [*nvml.sources(), payload.PRELOAD], _build_tools)
     mirror.ensure_mirror(node_image, repositories, build_store())
     recipe = digest([repr(hardware), node_image, tools, *payload.SOURCES])
     with lock(f"node-{name}"):

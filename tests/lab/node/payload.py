@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ _LAB = _NODE.parent
 _LIBRARY = "usr/lib/lab"
 _UNIT = "lab-coldplug.service"
 # Everything whose change makes a node another node.
-SOURCES = [_LAB / "kmod", _LAB / "hardware", *(_NODE / name for name in ("init", "coldplug", _UNIT, "identity.py", "payload.py", "driver.py", "lifecycle.py"))]
+SOURCES = [_LAB / "kmod", _LAB / "hardware", *(_NODE / name for name in ("init", "coldplug", _UNIT, "grub.py", "identity.py", "payload.py", "driver.py", "lifecycle.py", "sources.py"))]
+PRELOAD = _NODE / "preload.c"
 
 
 def _link(path: Path, target: str) -> None:
@@ -27,6 +29,23 @@ def _link(path: Path, target: str) -> None:
 def _text(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
+
+
+def build_preload(out: Path) -> None:
+    """Compile the library that every program of a node has preloaded."""
+    target = out / _LIBRARY / "libkernel.so"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(target), str(PRELOAD)], check=True)
+
+
+def _write_boot_loader(root: Path) -> None:
+    """Write GRUB's programs, and the hooks with which packages of kernels call them."""
+    for name in ("update-grub", "grub-set-default", "grub-reboot"):
+        _link(root / "usr/sbin" / name, f"/{_LIBRARY}/grub.py")
+    _text(root / "etc/default/grub", "GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\n")
+    for when in ("postinst.d", "postrm.d"):
+        _text(root / "etc/kernel" / when / "zz-update-grub", "#!/bin/sh\nexec update-grub\n")
+        (root / "etc/kernel" / when / "zz-update-grub").chmod(0o755)
 
 
 def write_hardware(hardware: dict[str, Any], root: Path) -> None:
@@ -45,14 +64,18 @@ def write_payload(hardware: dict[str, Any], tools: Path, repositories: list[Path
     shutil.copytree(tools, root, dirs_exist_ok=True)
     library = root / _LIBRARY
     shutil.copytree(_LAB / "kmod", library / "kmod", ignore=shutil.ignore_patterns("*.conf", "__pycache__"))
-    for name in ("init", "coldplug"):
+    for name in ("init", "coldplug", "grub.py"):
         shutil.copy(_NODE / name, library / name)
+    (library / "grub.py").chmod(0o755)
+    _text(root / "etc/ld.so.preload", f"/{_LIBRARY}/libkernel.so\n")
     _text(root / "etc/modprobe.d/lab.conf", (_LAB / "kmod/lab.conf").read_text())
     _text(root / "usr/lib/systemd/system" / _UNIT, (_NODE / _UNIT).read_text())
     _link(root / "usr/lib/systemd/system/sysinit.target.wants" / _UNIT, f"../{_UNIT}")
     if not hardware["nouveau"] and not hardware["driver"]:
         _text(root / "etc/modprobe.d/blacklist-nouveau.conf", "blacklist nouveau\n")
     identity = IDENTITIES[hardware["identity"]]
+    if identity.userland != "el9":
+        _write_boot_loader(root)
     for path, content in identity.files.items():
         _text(root / path, content)
     for path, target in identity.links.items():

@@ -12,7 +12,12 @@ _LISTS = "/etc/apt/sources.list.d"
 
 def needed(hardware: dict[str, Any]) -> list[str]:
     """Return the extra repositories that a profile wants served."""
-    return [*hardware["served"], *hardware["sources"]]
+    return [*hardware["served"], *_sources(hardware)]
+
+
+def _sources(hardware: dict[str, Any]) -> list[str]:
+    """The next kernel comes from the updates."""
+    return list(dict.fromkeys([*hardware["sources"], *(["ubuntu-updates"] if hardware["next_kernel"] else [])]))
 
 
 def text(extra: str) -> str:
@@ -31,7 +36,7 @@ def add(node: Node, extra: str) -> None:
 
 def add_all(node: Node, hardware: dict[str, Any]) -> None:
     """Make the profile's `sources` apt sources of a node."""
-    for extra in hardware["sources"]:
+    for extra in _sources(hardware):
         add(node, extra)
 
 
