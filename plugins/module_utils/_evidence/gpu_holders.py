@@ -34,11 +34,13 @@ def read(root: str = "", timeout_seconds: float = TIMEOUT_SECONDS) -> t.List[t.D
     """
     found, error = Child(lambda emit: _scan(root, emit), timeout_seconds).results()
     hidden = [one["hidden"] for one in found if "hidden" in one]
+    asked = [one["asked"] for one in found if "asked" in one]
     if error:
-        raise EvidenceError("the processes that hold GPUs cannot be read: %s" % error)
+        last = " when process %d was asked for its memory map: it may be stuck in the driver" % asked[-1] if asked else ""
+        raise EvidenceError("the processes that hold GPUs cannot be read: %s%s" % (error, last))
     if hidden:
         raise EvidenceError("the open files of %d processes cannot be read (%s): who holds GPUs is seen by root only" % (len(hidden), hidden[0]))
-    return found
+    return [one for one in found if "nodes" in one]
 
 
 def _scan(root: str, emit: Emit) -> None:
@@ -63,6 +65,7 @@ def _scan(root: str, emit: Emit) -> None:
             if match:
                 open_nodes.setdefault(pid, set()).add(match.group(0))
     for pid in pids:
+        emit({"asked": pid})
         maps, _why = read_bytes("%s/proc/%d/maps" % (root, pid))
         if maps:
             matches = (node.search(path.decode("utf-8", "replace")) for path in MAPPED.findall(maps))
