@@ -14,7 +14,7 @@ import yaml
 HERE = Path(__file__).parent
 PROPRIETARY = "proprietary"
 OPEN = "open"
-GROUPS = ("once", "userland", "flavored", "prebuilt", "signatures", "kernel", "transitional")
+GROUPS = ("once", "pinning", "userland", "flavored", "prebuilt", "signatures", "kernel", "transitional")
 
 
 def fill(value: Any, words: dict[str, str]) -> Any:
@@ -84,6 +84,7 @@ class Driver:
             "BF": self.branch + suffix,
             "MAJOR": self.branch.partition("-")[0],
             "OPEN": suffix,
+            "META": "nvidia-open" if suffix else "cuda-drivers",
             "VERSION": self.version,
             "DEB": self.package_version,
             "SRV": f"nvidia-{self.branch.partition('-')[0]}{server}{suffix}",
@@ -120,7 +121,7 @@ class Archive:
             Driver(
                 entry["branch"],
                 version,
-                newest - len(entry["versions"]) + 1 + position,
+                entry.get("generation", newest - len(entry["versions"]) + 1) + position,
                 tuple(entry["flavors"]),
                 f"{version}-{entry.get('revision', self.data['revision'])}",
                 self.release,
@@ -131,12 +132,19 @@ class Archive:
             for position, version in enumerate(entry["versions"])
         ]
 
+    def pins(self) -> list[dict[str, str]]:
+        """Words of the packages that pin the driver: one for each branch, one for each version."""
+        found = [{"PIN": driver.version, "GLOB": f"{driver.version}-*"} for driver in self.drivers()]
+        return found + [{"PIN": branch, "GLOB": f"{branch}.*"} for branch in dict.fromkeys(driver.branch for driver in self.drivers())]
+
     def recipes(self, group: str, words: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Names and recipes of a group, filled in; once a flavour where the name has one. `only` is the ending of the branches that have it."""
+        """Names and recipes of a group, filled in; once a flavour where the name has one. `only` is the ending of the branches that have it, `only_flavor` the flavour."""
         if group not in self.groups:
             return
         for name, recipe in self.data.get(group, {}).items():
             if not words.get("B", "").endswith(recipe.get("only", "")):
+                continue
+            if recipe.get("only_flavor") and (recipe["only_flavor"] == OPEN) != bool(words.get("OPEN")):
                 continue
             for flavour in flavours() if "@FLAVOUR@" in name else [""]:
                 more = {**words, "FLAVOUR": flavour}
