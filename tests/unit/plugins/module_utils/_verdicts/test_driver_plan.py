@@ -63,13 +63,13 @@ ROWS = [
     # unknown id with both pins: the user's word
     (facts("odd", loaded=None), {"branch": 580, "flavor": OPEN}, "install", 580, OPEN, "taken because it is pinned"),
     # S3: the kernel changed, the module is only there for the old one: same branch again
-    (facts("p40", loaded=None, disk={"5.15.0-100-generic": "535.183.01"}), {}, "install", 535, CLOSED, "only for 5.15.0-100-generic"),
+    (facts("p40", loaded=None, disk={"5.15.0-100-generic": "535.183.01"}), {}, "reinstall", 535, CLOSED, "only for 5.15.0-100-generic"),
     # S3: still loaded, gone from the disk
-    (facts("p40", loaded="580.95.05", disk={}), {}, "install", 580, CLOSED, "gone after the next boot"),
+    (facts("p40", loaded="580.95.05", disk={}), {}, "reinstall", 580, CLOSED, "gone after the next boot"),
     # headless set without its library
-    (facts("p40", loaded="580.95.05", library=None), {}, "install", 580, CLOSED, "libnvidia-ml.so.1 is missing"),
+    (facts("p40", loaded="580.95.05", library=None), {}, "reinstall", 580, CLOSED, "libnvidia-ml.so.1 is missing"),
     # unattended upgrade of the library alone (prior art, thread 3)
-    (facts("p40", loaded="535.183.01", library="580.95.05"), {}, "install", 580, CLOSED, "half installed"),
+    (facts("p40", loaded="535.183.01", library="580.95.05"), {}, "reinstall", 580, CLOSED, "half installed"),
     # open flavour on a Pascal: the card is invisible until the flavour changes (driver-packages 0.1)
     (facts(device(state="not_visible"), loaded="580.95.05", flavor=OPEN), {}, "install", 580, CLOSED, "needs the proprietary kernel modules"),
     # --- upgrade, downgrade
@@ -126,7 +126,7 @@ ROWS = [
     # a floor above the last branch of the card
     (facts("p40"), {"floor_version": "590.44.01"}, "impossible", None, None, "its last branch is R580"),
     # S4: a 580 driver reports CUDA 13.0 on a Pascal, whose code CUDA 13 no longer builds
-    (facts("p40"), {"cuda_major": 13}, "impossible", None, None, "CUDA 13 needs compute capability 7.5, and Tesla P40 at 0000:3b:00.0 has 6.1"),
+    (facts("p40"), {"cuda_major": 13}, "impossible", None, None, "impossible on this hardware: it needs compute capability 7.5, and Tesla P40"),
     # S4, unknown card: nobody knows
     (facts("odd"), {"cuda_major": 13}, "impossible", None, None, "is not known"),
     # unknown id: no guess (selection rule, last row)
