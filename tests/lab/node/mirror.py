@@ -44,7 +44,10 @@ def publish(repositories: list[Path]) -> None:
     """Serve what lies in these folders, beside what is served already. The caller holds the lock `mirror`."""
     for repository in repositories:
         for entry in repository.iterdir():
-            _publish(f"www/{entry.name}", entry)
+            # Folders that products share, as compute/cuda/repos, are real ones: a link per product below them.
+            while entry.is_dir() and len(below := list(entry.iterdir())) == 1 and below[0].is_dir():
+                entry = below[0]
+            _publish(f"www/{entry.relative_to(repository)}", entry)
 
 
 def find() -> Container | None:

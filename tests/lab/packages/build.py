@@ -6,7 +6,8 @@ ubuntu/                                   suite noble; simulated driver and kern
 libnvidia-container/stable/deb/amd64/     flat; NVIDIA's container toolkit
 keys/NAME.asc, keys/fingerprints.json     of all repositories
 
-Built when a profile names them, or by hand: see EXTRAS.
+Built when a profile names them, or by hand (see EXTRAS): variants of the Ubuntu archive, Debian's archive, and NVIDIA's CUDA repositories below
+compute/cuda/repos/DISTRIBUTION/x86_64/, flat, with cuda-keyring_1.1-1_all.deb.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from pathlib import Path
 from tests.lab.cache import Input, cached, progress
 from tests.lab.errors import LabError
 from tests.lab.packages import toolkit
-from tests.lab.packages.deb import write
+from tests.lab.packages.deb import Package, write
 from tests.lab.packages.driver import Builder, install_arguments
 from tests.lab.packages.index import write_flat, write_suite
-from tests.lab.packages.keys import SigningKey, module_key, signing_key
+from tests.lab.packages.keys import SigningKey, gpg_home, module_key, signing_key
 from tests.lab.packages.recipes import Archive, running_release
 
 __all__ = ["EXTRAS", "build_extra", "build_repository", "install_arguments", "source_of"]
@@ -33,11 +34,17 @@ __all__ = ["EXTRAS", "build_extra", "build_repository", "install_arguments", "so
 HERE = Path(__file__).parent
 SUITE = "noble"
 COMPONENTS = ("main", "restricted", "universe", "multiverse")
+# As on developer.download.nvidia.com.
+CUDA_FOLDER = "compute/cuda/repos"
 TOOLKIT_FOLDER = "libnvidia-container/stable/deb/amd64"
 OWNERS = {
     "ubuntu": "Lab archive (Ubuntu packages) <ubuntu@mirror.lab>",
     "nvidia-container-toolkit": "Lab archive (container toolkit) <toolkit@mirror.lab>",
+    "cuda": "Lab archive (CUDA) <cuda@mirror.lab>",
+    "cuda-debian13": "Lab archive (CUDA for Debian 13) <cuda-debian13@mirror.lab>",
+    "debian": "Lab archive (Debian packages) <debian@mirror.lab>",
 }
+DEBIAN_COMPONENTS = ("main", "contrib", "non-free", "non-free-firmware")
 KERNEL_SIGNER = "Canonical Ltd. Kernel Module Signing"
 
 
@@ -54,12 +61,21 @@ class Repository:
     label: str = ""
 
 
+def _cuda(distribution: str, archive: str, key: str) -> Repository:
+    return Repository(f"{CUDA_FOLDER}/{distribution}/x86_64", archive, key, "NVIDIA", label="NVIDIA CUDA")
+
+
 # Name of an extra product → its repositories; all lie in one folder of that product's own.
 EXTRAS: dict[str, tuple[Repository, ...]] = {
     "broken": (Repository("broken", "ubuntu/broken", "ubuntu", "Ubuntu", SUITE),),
     "bad-proof": (Repository("bad-proof", "ubuntu/bad-proof", "ubuntu", "Ubuntu", SUITE),),
     "bad-gpu": (Repository("bad-gpu", "ubuntu/bad-gpu", "ubuntu", "Ubuntu", SUITE),),
     "ubuntu-updates": (Repository("ubuntu-updates", "ubuntu/updates", "ubuntu", "Ubuntu", f"{SUITE}-updates"),),
+    "debian12": (Repository("debian12", "debian/bookworm", "debian", "Debian", "bookworm", DEBIAN_COMPONENTS),),
+    "debian13": (Repository("debian13", "debian/trixie", "debian", "Debian", "trixie", DEBIAN_COMPONENTS),),
+    "cuda-ubuntu2404": (_cuda("ubuntu2404", "cuda-ubuntu", "cuda"),),
+    "cuda-debian12": (_cuda("debian12", "cuda-debian/debian12", "cuda"),),
+    "cuda-debian13": (_cuda("debian13", "cuda-debian/debian13", "cuda-debian13"),),
 }
 
 
@@ -84,11 +100,29 @@ def _write(repository: Repository, out: Path, key: SigningKey) -> None:
             list(pool.map(userland, sorted({driver.version for driver in archive.drivers()})))
         packages = Builder(archive, Path(work), module_key(KERNEL_SIGNER), build_userland).packages()
         progress(f"packages: writing {len(packages)} packages of {repository.folder}")
+        packages += [cuda_keyring(repository, key)] if repository.folder.startswith(CUDA_FOLDER) else []
         list(pool.map(lambda package: write(package, root / "pool" / package.component if repository.suite else root), packages))
     if repository.suite:
         write_suite(root, repository.suite, list(repository.components), key, repository.origin)
     else:
         write_flat(root, key, repository.origin, repository.label)
+
+
+def cuda_keyring(repository: Repository, key: SigningKey) -> Package:
+    """NVIDIA's package that makes its repository a source: key, list and a pin that prefers it to the distribution."""
+    distribution = repository.folder.split("/")[-2]
+    ring = "/usr/share/keyrings/cuda-archive-keyring.gpg"
+    with gpg_home() as gpg:
+        gpg.run("--import", str(key.public))
+        gpg.run("--output", f"{gpg.home}/ring.gpg", "--export")
+        content = Path(gpg.home, "ring.gpg").read_bytes()
+    package = Package("cuda-keyring", "1.1-1", "GPG keyring for the CUDA repository", section="utils", architecture="all")
+    package.files = {
+        ring: content,
+        f"/etc/apt/sources.list.d/cuda-{distribution}-x86_64.list": f"deb [signed-by={ring}] http://mirror.lab/{repository.folder}/ /\n",
+        "/etc/apt/preferences.d/cuda-repository-pin-600": f"Package: *\nPin: release l={repository.label}\nPin-Priority: 600\n",
+    }
+    return package
 
 
 def source_of(name: str, signed_by: str) -> str:
@@ -101,7 +135,8 @@ def source_of(name: str, signed_by: str) -> str:
 
 
 def _inputs(keys: dict[str, SigningKey]) -> list[Input]:
-    return [HERE, HERE.parent / "nvml", running_release(), module_key(KERNEL_SIGNER).certificate, *(key.public for key in keys.values())]
+    sources = [*sorted(HERE.glob("*.py")), *sorted(HERE.glob("*.yml")), HERE / "files", HERE.parent / "nvml"]
+    return [*sources, running_release(), module_key(KERNEL_SIGNER).certificate, *(key.public for key in keys.values())]
 
 
 def _keys() -> dict[str, SigningKey]:

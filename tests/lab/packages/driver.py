@@ -76,6 +76,8 @@ class Builder:
         words = kernel_words(archive.release)
         found += [self.make(name, recipe, words, words["KV"]) for name, recipe in archive.recipes("kernel", words)]
         found += [self.make(name, recipe, {}, recipe["version"]) for name, recipe in archive.recipes("once", {})]
+        for pin in archive.pins() if "pinning" in archive.groups else []:
+            found += [self.make(name, recipe, pin, f"{pin['PIN']}-1") for name, recipe in archive.recipes("pinning", pin)]
         return found + (transitional(archive) if "transitional" in archive.groups else [])
 
     def make(self, name: str, recipe: dict[str, Any], words: dict[str, str], version: str, objects: Modules | None = None) -> Package:

@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.lab.hardware.profile import load
+from tests.lab.node import sources
 from tests.lab.packages import driver, modules, recipes, toolkit
 from tests.lab.packages.deb import Package, write
 from tests.lab.packages.keys import ModuleKey
@@ -18,6 +19,7 @@ from tests.lab.packages.recipes import Archive
 # What the packages need from the distribution.
 DISTRIBUTION = {"libc6", "adduser", "kmod", "dkms", "gcc", "make", "python3"}
 UBUNTU = Archive.load("ubuntu")
+OTHERS = ["cuda-ubuntu", "cuda-debian/debian12", "cuda-debian/debian13", "debian/bookworm", "debian/trixie"]
 LIBRARIES = ("libcuda.so", "libnvidia-cfg.so", "libnvidia-ml.so")
 
 
@@ -151,10 +153,12 @@ PROFILES = sorted((Path(driver.__file__).parents[1] / "profiles").glob("*.yml"))
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
 def test_the_driver_of_every_profile_can_be_installed(profile: Path) -> None:
-    wanted = yaml.safe_load(profile.read_text()).get("driver")
+    hardware = load(profile.stem)
+    wanted = hardware["driver"]
     if wanted is None:
         pytest.skip("no driver")
-    assert driver.install_arguments(wanted["branch"], wanted["version"], wanted.get("flavor", modules.PROPRIETARY))
+    _extra, archive = sources.archive_of(hardware)
+    assert driver.install_arguments(wanted["branch"], wanted["version"], wanted.get("flavor", modules.PROPRIETARY), archive)
 
 
 def test_an_unknown_word_in_a_recipe_is_an_error() -> None:
@@ -244,3 +248,45 @@ def test_a_module_says_its_defect(tmp_path: Path, variant: str, version: str, de
     built = driver.Modules(tmp_path / variant, of_variant(variant), modules.PROPRIETARY).objects["nvidia"]
     built = built.rename(built.with_suffix(".ko"))
     assert [run("modinfo", "-F", field, built).strip() for field in ("version", "lab_defect")] == [version, defect]
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, key: ModuleKey) -> tuple[Archive, list[Package]]:
+    archive = Archive.load(request.param)
+    return archive, driver.Builder(archive, tmp_path_factory.mktemp("work"), key, userland).packages()
+
+
+def test_other_archives_are_whole(other: tuple[Archive, list[Package]]) -> None:
+    archive, found = other
+    identities = [(package.name, package.version) for package in found]
+    assert len(set(identities)) == len(identities)
+    outside = ("xserver-xorg-core",)
+    missing = {
+        (package.name, entry)
+        for package in found
+        for entry in package.relations["depends"]
+        if entry not in outside and not any(satisfied(one, found) for one in entry.split(" | "))
+    }
+    assert not missing
+    assert not [package.version for package in found if ":" in package.version]
+    for of in archive.drivers():
+        for flavor in of.flavors:
+            arguments = dict(argument.split("=") for argument in driver.install_arguments(of.branch, of.version, flavor, _name(archive)))
+            chosen = [package for package in found if arguments.get(package.name) == package.version]
+            paths = [path for package in chosen for path in (*package.files, *package.links)]
+            assert len(chosen) == len(arguments) and len(set(paths)) == len(paths)
+            assert "/usr/bin/nvidia-smi" in paths and any(path.endswith("/dkms.conf") for path in paths)
+
+
+def _name(archive: Archive) -> str:
+    return next(name for name in OTHERS if Archive.load(name) == archive)
+
+
+def test_debian_13_has_no_driver_for_pascal_from_nvidia() -> None:
+    assert {of.branch for of in Archive.load("cuda-debian/debian12").drivers()} - {of.branch for of in Archive.load("cuda-debian/debian13").drivers()} == {"580"}
+
+
+def test_the_last_closed_name_installs_no_driver(other: tuple[Archive, list[Package]]) -> None:
+    _archive, found = other
+    newest = [package for package in found if package.name == "cuda-drivers" and package.version.startswith("615.")]
+    assert not [package for package in newest if package.relations["depends"]]
