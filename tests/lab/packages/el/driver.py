@@ -86,10 +86,10 @@ class Builder:
             subprocess.run(["/sbin/ldconfig", "-n", str(tree / "usr/lib/x86_64-linux-gnu")], check=True)
         left = {path.name: path for path in sorted(tree.rglob("*")) if not path.is_dir() or path.is_symlink()}
         found = []
-        for name, recipe in fill(RECIPES["userland"], driver.words).items():
-            if name == "nvidia-fabricmanager" and driver.branch < _FIRST_FABRICMANAGER:
-                name = "nvidia-fabric-manager"
-            package = Rpm(name, driver.version, RECIPES["release"], recipe.get("epoch", RECIPES["epoch"]), recipe.get("architecture", "x86_64"), recipe["summary"])
+        for key, recipe in fill(RECIPES["userland"], driver.words).items():
+            name = "nvidia-fabric-manager" if key == "nvidia-fabricmanager" and driver.branch < _FIRST_FABRICMANAGER else key
+            epoch, architecture = recipe.get("epoch", RECIPES["epoch"]), recipe.get("architecture", "x86_64")
+            package = Rpm(name, driver.version, RECIPES["release"], epoch, architecture, recipe["summary"])
             package.relations["requires"] = recipe.get("requires", [])
             package.files.update(recipe.get("contents", {}))
             package.files.update({path: _text(source, driver.words) for path, source in recipe.get("files", {}).items()})
