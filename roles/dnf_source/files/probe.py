@@ -45,7 +45,7 @@ def versions(base, given):
 def streams(base, name):
     """Names of the streams of a module."""
     modules, _rest = dnf.module.module_base.ModuleBase(base).get_modules(name)
-    return sorted(set(module.getStream() for module in modules))
+    return sorted({module.getStream() for module in modules})
 
 
 def label(package):
@@ -63,7 +63,7 @@ def simulate(base, specs):
     except dnf.exceptions.Error as error:
         return {"rc": 1, "installs": {}, "removes": [], "error": " ".join(str(error).split())}
     installs = {label(one): "%s:%s-%s" % (one.epoch, one.version, one.release) for one in base.transaction.install_set}
-    removes = sorted(set(label(one) for one in base.transaction.remove_set) - set(installs))
+    removes = sorted({label(one) for one in base.transaction.remove_set} - set(installs))
     return {"rc": 0, "installs": installs, "removes": removes, "error": ""}
 
 
