@@ -309,25 +309,27 @@ def drain(fleet: FleetModule) -> None:
     entries = drain_record.merge(before, wished)
     changed = bool(wished) or bool(act.not_held(entries, record))
     if fleet.check_mode:
-        parts = ["would wait for %s" % "; ".join(plan.told(one) for one in now.blocking)] if now.blocking else []
-        parts += ["would stop %s" % names(wished)] if wished else []
-        end(fleet, changed, "; ".join(parts) or nothing(before), now.judged(began), remaining=now.blocking, stopped=entries)
+        parts = ["would wait for %s" % "; ".join(told(now.blocking))] if now.blocking else []
+        parts += ["would stop %s" % ", ".join(names_of(wished))] if wished else []
+        result = dict(now.judged(began), remaining=now.blocking, stopped=entries)
+        end(fleet, changed, "; ".join(parts) or nothing(before), result, (told(began.holders), told(now.blocking)))
     try:
         if changed:
             act.carry_out(fleet.run_command, record, wished, fleet.params["stop_timeout_seconds"])
             now = look_until(fleet, look(fleet), lambda seen: policy == "fail" or not seen.holders, GRACE_SECONDS)
         left = now.holders if policy != "fail" else []
         if left:
-            raise ActionError("GPUs are still in use after everything was stopped that may be: %s" % "; ".join(plan.told(one) for one in left))
+            raise ActionError("GPUs are still in use after everything was stopped that may be: %s" % "; ".join(told(left)))
     except FleetError as error:
         # What was stopped until now is in the record: state resumed starts it, and the next run goes on from here.
         fleet.fail(error, changed=changed, **dict(afresh(fleet, now).judged(began), stopped=drain_record.read(record)))
-    end(fleet, changed, "stopped %s" % names(wished) if wished else nothing(before), now.judged(began), stopped=entries)
+    msg = "stopped %s" % ", ".join(names_of(wished)) if wished else nothing(before)
+    end(fleet, changed, msg, dict(now.judged(began), stopped=entries), (told(began.holders), told(now.holders)))
 
 
 def nothing(before: t.Sequence[plan.Entry]) -> str:
     """The message of a run that has nothing to stop."""
-    return "nothing holds a GPU%s" % (" (stopped before: %s)" % names(before) if before else "")
+    return "nothing holds a GPU%s" % (" (stopped before: %s)" % ", ".join(names_of(before)) if before else "")
 
 
 def look_until(fleet: FleetModule, now: Seen, done: t.Callable[[Seen], bool], seconds: float) -> Seen:
@@ -360,9 +362,9 @@ def resume(fleet: FleetModule) -> None:
     entries = drain_record.read(record)
     began = look(fleet)
     if fleet.check_mode or not entries:
-        planned = [plan.named(entry) for entry in reversed(entries)]
+        planned = names_of(entries[::-1])
         msg = "would start %s" % ", ".join(planned) if entries else "nothing is recorded as stopped"
-        end(fleet, bool(entries), msg, began.result(began), started=planned, stopped=[])
+        end(fleet, bool(entries), msg, dict(began.result(began), started=planned), (names_of(entries), []))
     started: t.List[str] = []
     gone: t.List[str] = []
     failures: t.List[str] = []
@@ -382,20 +384,25 @@ def resume(fleet: FleetModule) -> None:
         fleet.fail(ActionError("not everything that was stopped runs again: %s. %s still names it" % ("; ".join(failures), record)), changed=True, **result)
     if gone:
         fleet.warn("not started, for it does not exist any more or is masked: %s" % ", ".join(gone))
-    end(fleet, True, "started %s" % (", ".join(started) or "nothing"), result)
+    end(fleet, True, "started %s" % (", ".join(started) or "nothing"), result, (names_of(entries), []))
 
 
-def names(entries: t.Sequence[plan.Entry]) -> str:
+def names_of(entries: t.Sequence[plan.Entry]) -> t.List[str]:
     """Entries in words."""
-    return ", ".join(plan.named(entry) for entry in entries)
+    return [plan.named(entry) for entry in entries]
 
 
-def end(fleet: FleetModule, changed: bool, msg: str, result: t.Dict[str, t.Any], **more: t.Any) -> None:
-    """End the task well."""
+def end(fleet: FleetModule, changed: bool, msg: str, result: t.Dict[str, t.Any], difference: t.Sequence[t.Sequence[str]]) -> None:
+    """End the task well. `difference`: lines before and after."""
     if fleet.diff_mode:
-        texts = ["".join("%s\n" % plan.told(one) for one in result[name]) for name in ("holders", "remaining")]
-        result = dict(result, diff={"before_header": "holders of GPUs", "after_header": "holders of GPUs", "before": texts[0], "after": texts[1]})
-    fleet.finish(changed=changed, msg=msg, **dict(result, **more))
+        before, after = ("".join("%s\n" % line for line in lines) for lines in difference)
+        result = dict(result, diff={"before": before, "after": after})
+    fleet.finish(changed=changed, msg=msg, **result)
+
+
+def told(found: t.Sequence[plan.Holder]) -> t.List[str]:
+    """Holders in words."""
+    return [plan.told(one) for one in found]
 
 
 def work(fleet: FleetModule) -> None:

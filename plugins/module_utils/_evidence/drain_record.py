@@ -39,9 +39,12 @@ def read(path: str) -> t.List[t.Dict[str, t.Any]]:
 
 
 def merge(recorded: t.Sequence[t.Dict[str, t.Any]], new: t.Sequence[t.Dict[str, t.Any]]) -> t.List[t.Dict[str, t.Any]]:
-    """The record with what is new. What is there stays: it tells how a thing was before the first of several runs."""
+    """The record with what is new. What is there stays: it tells how a thing was before the first of several runs.
+
+    What ends already by somebody else's doing (`ending`) is not recorded.
+    """
     there = {_key(entry) for entry in recorded}
-    return list(recorded) + [entry for entry in new if _key(entry) not in there]
+    return list(recorded) + [entry for entry in new if _key(entry) not in there and not entry.get("ending")]
 
 
 def _key(entry: t.Dict[str, t.Any]) -> t.Tuple[str, str]:

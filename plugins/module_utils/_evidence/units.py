@@ -21,8 +21,9 @@ ON = ("active", "activating", "reloading", "refreshing")
 def loaded(run: kept_settings.Run, names: t.Sequence[str]) -> Units:
     """Name, and real name, → each of the units that exists and is not masked; none without systemd.
 
-    `id` (real name), `on`, `state` (active, inactive, failed, …), `triggered_by` (sockets, timers and paths that start it), `stops_unneeded` (systemd stops
-    it when nothing needs it), `condition` (False: it was not started for a condition). Raises EvidenceError when systemd does not tell them.
+    `id` (real name), `on`, `ending` (systemd stops it now), `state` (active, inactive, failed, …), `triggered_by` (sockets, timers and paths that start
+    it), `stops_unneeded` (systemd stops it when nothing needs it), `condition` (False: it was not started for a condition). Raises EvidenceError when
+    systemd does not tell them.
     """
     names = sorted(set(names))
     if not names or not kept_settings.systemd():
@@ -40,6 +41,7 @@ def _unit(properties: t.Dict[str, str]) -> Unit:
     return {
         "id": properties["Id"],
         "on": state in ON,
+        "ending": state == "deactivating",
         "state": state,
         "triggered_by": properties.get("TriggeredBy", "").split(),
         "stops_unneeded": properties.get("StopWhenUnneeded") == "yes",

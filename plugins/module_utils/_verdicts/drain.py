@@ -126,8 +126,11 @@ def to_stop(found: t.Sequence[Holder], containers: t.Optional[t.Sequence[t.Dict[
                             "restarting": whole["restarting"], "stop_seconds": whole["stop_seconds"]})  # fmt: skip
     for unit in _named_units(units, allowed):
         # One that starts it while it is down, too: it would be back at any time.
-        names = [name for name in [unit] + units[unit]["triggered_by"] if name in units and units[name]["on"]]
-        entries.extend({"kind": "service", "name": name} for name in names if name not in [entry["name"] for entry in entries])
+        for name in [unit] + units[unit]["triggered_by"]:
+            state = units.get(name, {"on": False, "ending": False})
+            if (state["on"] or state["ending"]) and name not in [entry["name"] for entry in entries]:
+                # Somebody else stops it already: that is waited for, and is not this run's doing.
+                entries.append(dict({"kind": "service", "name": name}, **({"ending": True} if state["ending"] else {})))
     return entries
 
 

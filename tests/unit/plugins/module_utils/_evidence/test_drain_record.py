@@ -73,6 +73,9 @@ def test_the_union_keeps_how_things_were_at_first():
     again = dict(CONTAINER, id="d3b2")  # another container of the same name
     assert drain_record.merge([CONTAINER], [later, SERVICE, again, SERVICE][:3]) == [CONTAINER, SERVICE, again]
     assert drain_record.merge([], []) == []
+    # Somebody else has begun to stop it: nobody's to start again, unless an earlier run had.
+    ending = dict(SERVICE, ending=True)
+    assert drain_record.merge([], [ending]) == [] and drain_record.merge([SERVICE], [ending]) == [SERVICE]
 
 
 def test_two_runs_at_once(tmp_path, monkeypatch):

@@ -21,7 +21,8 @@ def container(name="ollama", gpus="device request (all)", **more):
 
 
 def unit(name, on=True, **more):
-    return dict({"id": name, "on": on, "state": "active" if on else "inactive", "triggered_by": [], "stops_unneeded": False, "condition": True}, **more)
+    found = {"id": name, "on": on, "ending": False, "state": "active" if on else "inactive", "triggered_by": [], "stops_unneeded": False, "condition": True}
+    return dict(found, **more)
 
 
 def units(*found):
@@ -85,16 +86,18 @@ def test_the_order_of_stopping():
         unit("ollama.service"), unit("cron-job.service", triggered_by=["cron-job.timer", "cron-job.path"]), unit("cron-job.timer"),
         unit("cron-job.path", on=False),
         unit("rest.service", on=False, triggered_by=["rest.socket"]), unit("rest.socket"), unit("nvidia-persistenced.service"),
+        unit("ending.service", on=False, ending=True),
     )  # fmt: skip
-    what = allowed(["cron-job", "gone", "rest.service", "ollama.service", "nvidia-persistenced"], ["b", "a"])
+    what = allowed(["cron-job", "gone", "rest.service", "ollama.service", "nvidia-persistenced", "ending"], ["b", "a"])
     containers = [container("a"), container("b", restarting=True), container("c")]
     found = drain.holders([process(7, "cron-job.service")], containers, present, what)
     entries = drain.to_stop(found, containers, present, what)
     # A trigger after what it starts: resumed in reverse, a socket can only be started before its service. One that would start a service that is
     # down now, too.
     assert [one["name"] for one in entries] == [
-        "a", "b", "cron-job.service", "cron-job.timer", "rest.socket", "ollama.service", "nvidia-persistenced.service",
+        "a", "b", "cron-job.service", "cron-job.timer", "rest.socket", "ollama.service", "nvidia-persistenced.service", "ending.service",
     ]  # fmt: skip
+    assert entries[-2:] == [{"kind": "service", "name": "nvidia-persistenced.service"}, {"kind": "service", "name": "ending.service", "ending": True}]
     assert entries[1] == {"kind": "container", "name": "b", "id": "bbbb", "image": "ollama/ollama", "restarting": True, "stop_seconds": 10,
                           "restart_policy": {"Name": "always", "MaximumRetryCount": 0}}  # fmt: skip
 
