@@ -66,7 +66,7 @@ def load(name: str) -> Hardware:
     return {
         "identity": identity,
         "machine": machine,
-        "firmware": {"above_4g": True, "aspm": "off", **profile.get("firmware", {})},
+        "firmware": {"above_4g": True, "aspm": "off", "secure_boot": None, "dkms_key_enrolled": False, **profile.get("firmware", {})},
         "gpus": [_gpu(minor, gpu, name) for minor, gpu in enumerate(sorted(profile.get("gpus", []), key=lambda g: g.get("bus_address", "")))],
         "driver": profile.get("driver"),
         "nouveau": profile.get("nouveau", False),

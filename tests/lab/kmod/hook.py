@@ -11,6 +11,7 @@ import kernel
 import nouveau
 import nvidia
 import refcount
+import trust
 import udev
 
 DRIVERS = {"nouveau": nouveau, "nvidia": nvidia, "nvidia_uvm": nvidia.Uvm, "nvidia_modeset": nvidia.Modeset}
@@ -30,6 +31,11 @@ def insert(name: str, options: list[str]) -> int:
     for dependency in dependencies:
         if subprocess.run(["modprobe", dependency], check=False).returncode:
             return 1
+    reason = trust.refusal(information)
+    if reason:
+        kernel.log(5, f"Loading of {reason} is rejected")
+        print(f"modprobe: ERROR: could not insert '{name}': Key was rejected by service", file=sys.stderr)
+        return 1
     driver = DRIVERS.get(name)
     try:
         if driver:

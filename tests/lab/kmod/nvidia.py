@@ -102,7 +102,10 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
     for device in free:
         messages = _refusal(gpus[device.name], device, version, is_open)
         if information.get("lab_defect") == "gpu" and device == free[-1]:
-            messages = [f"NVRM: GPU {device.name}: RmInitAdapter failed! (0x25:0x65:1457)", f"nvidia {device.name}: probe with driver nvidia failed with error -1"]
+            messages = [
+                f"NVRM: GPU {device.name}: RmInitAdapter failed! (0x25:0x65:1457)",
+                f"nvidia {device.name}: probe with driver nvidia failed with error -1",
+            ]
         if messages:
             refused += 1
             kernel.log(3, *messages)

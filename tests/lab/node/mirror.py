@@ -45,9 +45,10 @@ def publish(repositories: list[Path]) -> None:
     for repository in repositories:
         for entry in repository.iterdir():
             # Folders that products share, as compute/cuda/repos, are real ones: a link per product below them.
-            while entry.is_dir() and len(below := list(entry.iterdir())) == 1 and below[0].is_dir():
-                entry = below[0]
-            _publish(f"www/{entry.relative_to(repository)}", entry)
+            folder = entry
+            while folder.is_dir() and len(below := list(folder.iterdir())) == 1 and below[0].is_dir():
+                folder = below[0]
+            _publish(f"www/{folder.relative_to(repository)}", folder)
 
 
 def find() -> Container | None:

@@ -3,21 +3,26 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.lab.hardware.dmi import write_tables
+from tests.lab.hardware.efi import write_variables
 from tests.lab.hardware.nvml_state import write_state
 from tests.lab.hardware.pci_tree import write_tree
 from tests.lab.node.identity import IDENTITIES
+from tests.lab.packages.build import KERNEL_SIGNER
+from tests.lab.packages.keys import ModuleKey, module_key
 
 _NODE = Path(__file__).parent
 _LAB = _NODE.parent
 _LIBRARY = "usr/lib/lab"
 _UNIT = "lab-coldplug.service"
 # Everything whose change makes a node another node.
-SOURCES = [_LAB / "kmod", _LAB / "hardware", *(_NODE / name for name in ("init", "coldplug", _UNIT, "grub.py", "identity.py", "payload.py", "driver.py", "lifecycle.py", "sources.py"))]
+_OWN = ("init", "coldplug", _UNIT, "grub.py", "identity.py", "payload.py", "driver.py", "lifecycle.py", "sources.py")
+SOURCES = [_LAB / "kmod", _LAB / "hardware", *(_NODE / name for name in _OWN)]
 PRELOAD = _NODE / "preload.c"
 
 
@@ -48,6 +53,18 @@ def _write_boot_loader(root: Path) -> None:
         (root / "etc/kernel" / when / "zz-update-grub").chmod(0o755)
 
 
+def _der(certificate: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(certificate.read_text())
+
+
+def _write_dkms_key(key: ModuleKey, folder: Path) -> None:
+    """Write the key that DKMS signs with; without one it makes its own, which no firmware knows."""
+    folder.mkdir(parents=True)
+    (folder / "mok.key").write_text(key.private.read_text())
+    (folder / "mok.key").chmod(0o600)
+    (folder / "mok.pub").write_bytes(_der(key.certificate))
+
+
 def write_hardware(hardware: dict[str, Any], root: Path) -> None:
     """Write /var/lib/lab: the resolved profile and all that is derived from it."""
     state = root / "var/lib/lab"
@@ -56,6 +73,13 @@ def write_hardware(hardware: dict[str, Any], root: Path) -> None:
     write_tree(hardware, state / "pci")
     write_tables(hardware, state / "firmware")
     write_state(hardware, state / "nvml")
+    firmware = hardware["firmware"]
+    if firmware["secure_boot"] is not None:
+        keys = [module_key(KERNEL_SIGNER)]
+        if firmware["dkms_key_enrolled"]:
+            keys.append(module_key("DKMS module signing key"))
+            _write_dkms_key(keys[-1], root / "var/lib/dkms")
+        write_variables(firmware["secure_boot"], [_der(key.certificate) for key in keys], state / "firmware")
 
 
 def write_payload(hardware: dict[str, Any], tools: Path, repositories: list[Path], root: Path) -> None:

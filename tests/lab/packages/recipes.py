@@ -138,7 +138,10 @@ class Archive:
         return found + [{"PIN": branch, "GLOB": f"{branch}.*"} for branch in dict.fromkeys(driver.branch for driver in self.drivers())]
 
     def recipes(self, group: str, words: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Names and recipes of a group, filled in; once a flavour where the name has one. `only` is the ending of the branches that have it, `only_flavor` the flavour."""
+        """Names and recipes of a group, filled in; once a flavour where the name has one.
+
+        `only` is the ending of the branches that have the package, `only_flavor` the flavour.
+        """
         if group not in self.groups:
             return
         for name, recipe in self.data.get(group, {}).items():
