@@ -14,7 +14,7 @@ from tests.lab.hardware.nvml_state import write_state
 from tests.lab.hardware.pci_tree import write_tree
 from tests.lab.node.identity import IDENTITIES
 from tests.lab.packages.build import KERNEL_SIGNER
-from tests.lab.packages.keys import ModuleKey, module_key
+from tests.lab.packages.keys import module_key
 
 _NODE = Path(__file__).parent
 _LAB = _NODE.parent
@@ -57,12 +57,17 @@ def _der(certificate: Path) -> bytes:
     return ssl.PEM_cert_to_DER_cert(certificate.read_text())
 
 
-def _write_dkms_key(key: ModuleKey, folder: Path) -> None:
-    """Write the key that DKMS signs with; without one it makes its own, which no firmware knows."""
-    folder.mkdir(parents=True)
-    (folder / "mok.key").write_text(key.private.read_text())
-    (folder / "mok.key").chmod(0o600)
-    (folder / "mok.pub").write_bytes(_der(key.certificate))
+def _write_firmware(hardware: dict[str, Any], root: Path) -> None:
+    """Write the variables of a machine that started in UEFI mode, and the key with which DKMS signs: Ubuntu's packages make one, Debian's DKMS its own."""
+    firmware, ubuntu = hardware["firmware"], hardware["identity"].startswith("ubuntu")
+    own = module_key(f"{'Ubuntu host Secure Boot Module Signature' if ubuntu else 'DKMS module signing'} key")
+    enrolled = [module_key(KERNEL_SIGNER), *([own] if firmware["dkms_key_enrolled"] else [])]
+    write_variables(firmware["secure_boot"], [_der(key.certificate) for key in enrolled], root / "var/lib/lab/firmware")
+    folder, private, certificate = ("shim-signed/mok", "MOK.priv", "MOK.der") if ubuntu else ("dkms", "mok.key", "mok.pub")
+    if ubuntu or firmware["dkms_key_enrolled"]:
+        _text(root / "var/lib" / folder / private, own.private.read_text())
+        (root / "var/lib" / folder / private).chmod(0o600)
+        (root / "var/lib" / folder / certificate).write_bytes(_der(own.certificate))
 
 
 def write_hardware(hardware: dict[str, Any], root: Path) -> None:
@@ -73,13 +78,8 @@ def write_hardware(hardware: dict[str, Any], root: Path) -> None:
     write_tree(hardware, state / "pci")
     write_tables(hardware, state / "firmware")
     write_state(hardware, state / "nvml")
-    firmware = hardware["firmware"]
-    if firmware["secure_boot"] is not None:
-        keys = [module_key(KERNEL_SIGNER)]
-        if firmware["dkms_key_enrolled"]:
-            keys.append(module_key("DKMS module signing key"))
-            _write_dkms_key(keys[-1], root / "var/lib/dkms")
-        write_variables(firmware["secure_boot"], [_der(key.certificate) for key in keys], state / "firmware")
+    if hardware["firmware"]["secure_boot"] is not None:
+        _write_firmware(hardware, root)
 
 
 def write_payload(hardware: dict[str, Any], tools: Path, repositories: list[Path], root: Path) -> None:
