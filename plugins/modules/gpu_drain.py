@@ -232,7 +232,7 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._actions import drain as act
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import ActionError, FleetError, PolicyError
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_containers, drain_record, gpu_holders, module_users, units
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_socket, drain_record, gpu_holders, module_users, units
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FleetModule
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import drain as plan
 
@@ -285,9 +285,19 @@ def look(fleet: FleetModule) -> Seen:
     """Who has GPUs now, and what of that may be stopped."""
     allowed = plan.Allowed(fleet.params["services"], fleet.params["containers"], fleet.params["container_labels"])
     present = units.with_triggers(fleet.run_command, [plan.unit_name(name) for name in allowed.services])
-    containers = docker_containers.running()
+    containers = running_containers()
     found = plan.holders(gpu_holders.read(), containers, present, allowed)
     return Seen(found, plan.to_stop(found, containers, present, allowed), module_users.read(), containers is not None)
+
+
+def running_containers() -> t.Optional[t.List[t.Dict[str, t.Any]]]:
+    """Docker's running containers; None when no daemon runs."""
+    if not docker_socket.runs():
+        return None
+    # Many hosts have no Docker, and a module compiles what it imports at every start.
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_containers
+
+    return docker_containers.running()
 
 
 def drain(fleet: FleetModule) -> None:

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._actions.kept_settings import systemctl
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import ActionError
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_containers, docker_socket, drain_record, units
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_socket, drain_record, units
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.files import read_text
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
@@ -106,6 +106,8 @@ def bring_back(run: Run, entry: Entry, timeout_seconds: float) -> bool:
     """Start one thing and prove that it runs; False when it does not exist any more. Raises ActionError when it does not run."""
     name = entry["name"]
     if entry["kind"] == "container":
+        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import docker_containers
+
         if docker_containers.state(entry["id"]) is None:
             return False
         start(run, entry, timeout_seconds)
@@ -113,6 +115,8 @@ def bring_back(run: Run, entry: Entry, timeout_seconds: float) -> bool:
         now = docker_containers.state(entry["id"])
         if now is None or not (now["running"] or entry.get("restarting")):
             raise ActionError("container %s ended right after it was started: see docker logs %s" % (name, name))
+        if now["restart_policy"].get("Name") != entry["restart_policy"].get("Name"):
+            raise ActionError("container %s has not got its restart policy back: it is %s" % (name, now["restart_policy"].get("Name")))
         return True
     if name not in units.loaded(run, [name]):
         return False

@@ -17,14 +17,12 @@ TIMEOUT_SECONDS = 30
 NO_DEVICES = ("", "void")
 
 
-def running(root: str = "", timeout_seconds: float = TIMEOUT_SECONDS) -> t.Optional[t.List[t.Dict[str, t.Any]]]:
-    """Every running container, by name; None when no Docker daemon runs.
+def running(root: str = "", timeout_seconds: float = TIMEOUT_SECONDS) -> t.List[t.Dict[str, t.Any]]:
+    """Every running container, by name. For a daemon that runs: one that does not would be started by being asked.
 
     `id`, `name`, `image`, `labels`, `gpus` (how it was given GPUs, None when it was not), `paused`, `restarting`, `auto_remove`,
     `restart_policy` (as the API has it: Name, MaximumRetryCount), `stop_seconds`. Raises EvidenceError when a daemon that runs does not answer.
     """
-    if not docker_socket.runs(root):
-        return None
     found = []
     for row in _json("/containers/json", root, timeout_seconds) or []:
         # One that ended in between has no answer.

@@ -94,10 +94,6 @@ def test_a_daemon_that_does_not_tell(daemon, answer, reason):
         docker_containers.running(".")
 
 
-def test_no_daemon(tmp_path):
-    assert docker_containers.running(str(tmp_path)) is None
-
-
 ENTRY = {"kind": "container", "name": "ollama", "id": "c2a1", "stop_seconds": 10}
 STOP, START, UPDATE = ("POST /containers/c2a1/%s" % verb for verb in ("stop", "start", "update"))
 NO, ALWAYS = ('{"RestartPolicy": {"Name": "%s", "MaximumRetryCount": 0}}' % name for name in ("no", "always"))
