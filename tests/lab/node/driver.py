@@ -25,19 +25,17 @@ def install(node: Node, hardware: dict[str, Any]) -> None:
         if driver:
             raise LabError(f"{node.name}: the mirror has driver packages for Ubuntu and Debian only")
         return
-    packages = [f"linux-image-{_KERNEL_FLAVOUR[distribution]}={kernel_words()['KV']}"]
+    kernel, packages = [f"linux-image-{_KERNEL_FLAVOUR[distribution]}={kernel_words()['KV']}"], []
+    if distribution == "ubuntu":
+        sources.update(node, _UBUNTU)
     if driver:
         progress(f"{node.name}: installing driver {driver['version']} ({driver['branch']})")
         _extra, archive = sources.archive_of(hardware)
-        packages += install_arguments(driver["branch"], driver["version"], driver.get("flavor", "proprietary"), archive)
+        packages = install_arguments(driver["branch"], driver["version"], driver.get("flavor", "proprietary"), archive)
         if archive != "ubuntu":
-            packages.append(f"linux-headers-{_KERNEL_FLAVOUR[distribution]}={kernel_words()['KV']}")
-    if distribution == "ubuntu":
-        sources.update(node, _UBUNTU)
-    # The kernel and its headers first: DKMS builds for what is there.
-    for group in ([name for name in packages if name.startswith("linux-")], [name for name in packages if not name.startswith("linux-")]):
-        if group:
-            node.run(*_INSTALL, *group, environment=_QUIET)
+            # DKMS builds for the headers that are there before it.
+            node.run(*_INSTALL, *kernel, f"linux-headers-{_KERNEL_FLAVOUR[distribution]}={kernel_words()['KV']}", environment=_QUIET)
+    node.run(*_INSTALL, *kernel, *packages, environment=_QUIET)
     if driver:
         node.run("modprobe", "-a", *_MODULES)
         loaded = node.read("/sys/module/nvidia/version").strip()
