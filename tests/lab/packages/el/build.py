@@ -3,7 +3,7 @@
 baseos/, epel/                  kernels with their development files; DKMS
 cuda/                           NVIDIA's driver, with the module nvidia-driver and its streams
 cuda-broken-build/              the same, and a newer 580 whose kernel module does not build
-cuda-bad-proof/                 the same, and a newer 580 whose kernel module says another version
+cuda-bad-proof/                 the same, and a newer 580 that brings up one GPU less
 cuda-unsigned/, cuda-wrong-key/, cuda-bad-index/     packages without a signature, or a stranger's; an index that a stranger signed
 keys/{rocky,epel,nvidia,stranger}.asc, keys/fingerprints.json
 """
@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 KEYS = ("rocky", "epel", "nvidia", "stranger")
 # A version of which a repository with a fault has a bad build.
 NEWER = "580.126.09"
-_REPOSITORIES = {"cuda": "", "cuda-broken-build": "build", "cuda-bad-proof": "version"}
+_REPOSITORIES = {"cuda": "", "cuda-broken-build": "build", "cuda-bad-proof": "gpu"}
 
 
 def build_el_repository(image: str) -> Path:
