@@ -42,7 +42,8 @@ def install(node: Node, hardware: dict[str, Any]) -> None:
         if loaded != driver["version"]:
             raise LabError(f"{node.name}: driver {loaded} is loaded, the profile wants {driver['version']}")
         if node.run("systemctl", "is-enabled", _PERSISTENCED, check=False)[1].strip() == "enabled":
-            # It was started before there was a module.
+            # It was started before there was a module, until systemd gave up.
+            node.run("systemctl", "reset-failed", _PERSISTENCED)
             node.run("systemctl", "restart", _PERSISTENCED)
     elif hardware["nouveau"] and hardware["gpus"]:
         node.run("modprobe", "nouveau")
