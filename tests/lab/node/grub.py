@@ -34,8 +34,9 @@ fi
 """
 
 
-def environment(path: Path = ENVIRONMENT) -> dict[str, str]:
+def environment(path: Path | None = None) -> dict[str, str]:
     """Return the variables of GRUB's environment block."""
+    path = path or ENVIRONMENT
     lines = path.read_text().splitlines() if path.exists() else []
     return {name: value for name, sign, value in (line.partition("=") for line in lines) if sign}
 
