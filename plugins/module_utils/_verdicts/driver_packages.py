@@ -21,6 +21,8 @@ UPSTREAM = re.compile(r"(?:\d+:)?(\d{3}\.\d+(?:\.\d+)?)(?:[-+~].*)?\Z")
 DRIVER_OF_MODULE = re.compile(r"nvidia-kernel-common-\S+ \(>= (\d{3}\.\d+(?:\.\d+)?)")
 # Of these the plan names the right one itself.
 MODULE_PACKAGE = re.compile(r"linux-|kmod-|nvidia-(?:dkms|headless|kernel|open-kernel|tesla)")
+# A name and the version that it must have, in one group of alternatives of a Depends field.
+DEPENDENCY = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::\w+)?(?: \(= ([^)]+)\))?(?: \([^=)][^)]*\))?\s*(?:\||\Z)")
 BRANCH_IN_NAME = re.compile(r"-(\d{3})(?:-|\Z)")
 
 
@@ -75,7 +77,7 @@ class PackageSource:
         self.kernel_flavour = known.text(given.get("kernel_flavour"))
         self.streams = [str(stream) for stream in given.get("streams") or []]
         self.depends: t.Dict[str, t.Dict[str, str]] = given.get("depends") or {}
-        self.transitional: t.Dict[str, t.Optional[int]] = dict(given.get("transitional") or {})
+        self.transitional: t.Dict[str, t.Optional[int]] = dict.fromkeys(given.get("transitional") or ())
         versions = given.get("versions")
         if not isinstance(versions, dict) or not all(isinstance(one, list) for one in versions.values()):
             raise PolicyError("package_source.versions must be a dict of package name to a list of versions", option="package_source")
@@ -224,14 +226,14 @@ class _Way:
         while waiting:
             name = waiting.pop()
             for group in self.source.depends.get(name, {}).get(self.found[name] or "", "").split(","):
-                # Of alternatives the one that is chosen already, else the first with this driver's version.
-                names = [re.split(r"[\s(:]", one.strip(), maxsplit=1)[0] for one in group.split("|")]
-                if not any(one in self.found for one in names):
-                    for one in names:
-                        if self.source.at(one, self.version) is not None:
-                            self._take(one, required=False)
-                            waiting.append(one)
-                            break
+                found = DEPENDENCY.findall(group)
+                # Of alternatives the one that is chosen already, else the first with this very version or the driver's.
+                for one, exact in found if not any(one in self.found for one, _exact in found) else ():
+                    version = exact if exact in self.source.versions.get(one, ()) else self.source.at(one, self.version)
+                    if version is not None:
+                        self.found[one] = version
+                        waiting.append(one)
+                        break
         for name in self.row["plain"]:
             if name not in self.found and self.source.versions.get(name):
                 self.found[name] = None
