@@ -45,4 +45,4 @@ PREFLIGHT = (
 )
 
 # What proves a stage after it was carried out.
-PROOFS = ("container.running", "container.gpus", "ollama.gpus_accepted", "ollama.library", "ollama.offload")
+PROOFS = ("gpu.holders", "container.running", "container.gpus", "ollama.gpus_accepted", "ollama.library", "ollama.offload")

@@ -15,13 +15,13 @@ PROFILES = _LAB / "profiles"
 BOARDS = _LAB / "boards"
 
 Hardware = dict[str, Any]
-IDENTITIES = ("ubuntu-24.04", "debian-12", "debian-13")
-_KEYS = {"identity", "machine", "firmware", "gpus", "devices", "driver", "nouveau"}
+IDENTITIES = ("ubuntu-24.04", "debian-12", "debian-13", "rocky-9")
+_KEYS = {"identity", "machine", "firmware", "gpus", "devices", "driver", "nouveau", "served", "sources", "next_kernel"}
 _NEEDED_KEYS = {"board", "bus_address", "upstream"}
 _PCI_KEYS = _NEEDED_KEYS | {"link", "aer", "numa_node", "cpus"}
 _GPU_KEYS = _PCI_KEYS | {"uuid", "serial", "lost", "nvml"}
 # ACS of the root ports: null, and the kernel switches it on with the IOMMU; "absent": they have none.
-_FIRMWARE = {"above_4g": True, "aspm": "off", "iommu": False, "acs": None, "sriov": True, "resizable_bar": False}
+_FIRMWARE = {"above_4g": True, "aspm": "off", "iommu": False, "acs": None, "sriov": True, "resizable_bar": False, "secure_boot": None, "dkms_key_enrolled": False}
 
 
 def profile_names() -> list[str]:
@@ -96,4 +96,7 @@ def load(name: str) -> Hardware:
         "devices": [_pci(device, "device", _PCI_KEYS, name) for device in profile.get("devices", [])],
         "driver": profile.get("driver"),
         "nouveau": profile.get("nouveau", False),
+        "served": profile.get("served", []),
+        "sources": profile.get("sources", []),
+        "next_kernel": profile.get("next_kernel", False),
     }

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 from pathlib import Path
 
@@ -125,6 +124,11 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
     claimed = []
     for device in free:
         messages = _refusal(gpus[device.name], device, version, is_open)
+        if information.get("lab_defect") == "gpu" and device == free[-1]:
+            messages = [
+                f"NVRM: GPU {device.name}: RmInitAdapter failed! (0x25:0x65:1457)",
+                f"nvidia {device.name}: probe with driver nvidia failed with error -1",
+            ]
         if messages:
             refused += 1
             kernel.log(3, *messages)
@@ -167,21 +171,6 @@ def remove() -> None:
             node.unlink()
     subprocess.run(["rm", "-rf", str(PROC)], check=True)
     kernel.unregister_majors(("nvidia", "nvidiactl", "nvidia-nvswitch"))
-
-
-def users() -> list[str]:
-    """Return the processes that keep the modules in use: those that hold a device node or have the driver's libraries mapped."""
-    return sorted(process.name for process in Path("/proc").glob("[0-9]*") if _uses(process))
-
-
-def _uses(process: Path) -> bool:
-    try:
-        maps = (process / "maps").read_text()
-        if "/libnvidia-ml.so." in maps or "/libcuda.so." in maps:
-            return True
-        return any(os.readlink(entry).startswith("/dev/nvidia") for entry in (process / "fd").iterdir())
-    except OSError:
-        return False  # gone since
 
 
 def publish_state() -> None:
