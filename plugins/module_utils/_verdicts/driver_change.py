@@ -49,10 +49,11 @@ def _packages(state: State, policy: Policy, target: Target) -> t.Dict[str, t.Any
 
     chosen = t.cast("t.Any", target.selection)
     avoided = sorted(t.cast("t.Any", policy.package_source).transitional)
+    shown = ", ".join(avoided[:4]) + (" and %d more" % (len(avoided) - 4) if len(avoided) > 4 else "")
     return {
         "version": target.version, "packages": chosen.packages, "headers": chosen.headers, "source": chosen.source, "module_source": chosen.module_source,
         "stream": chosen.stream, "remove": leftovers(state.packages, chosen, target.branch, target.flavor),
-        "warnings": ["not taken, because they bring another branch than their name says: %s" % ", ".join(avoided)] if avoided else [],
+        "warnings": ["not taken, because they bring another branch than their name says: %s" % shown] if avoided else [],
     }  # fmt: skip
 
 

@@ -136,7 +136,9 @@ def choose(source: PackageSource, wish: Wish) -> Selection:
     if not fitting:
         raise NotOfferedError("the package source has only %s of R%d, which is too old" % (", ".join(offered), wish.branch))
     lacking: t.List[str] = []
-    for row in rows:
+    # Rows whose names the source does not have at all are those of other sources: of them there is nothing to say.
+    own = [row for row in rows if any(_Way.fill(row["required"][0], wish, version) in source.versions for version in fitting)]
+    for row in own or rows[:1]:
         if row["module_source"] in wish.refused:
             lacking.append("%s with %s modules: %s" % (what, row["module_source"], wish.refused[row["module_source"]]))
             continue
@@ -192,8 +194,12 @@ class _Way:
         else:
             # deb-control(5): a package's name has lower-case letters, digits and + - . only.
             kernel = re.sub(r"[^a-z0-9+.-]", "-", kernel.lower())
-        open_suffix = "-open" if self.wish.flavor == "open" else ""
-        return pattern.format(B=self.wish.branch, V=self.version, O=open_suffix, K=kernel, F=kernel)
+        return self.fill(pattern, self.wish, self.version, kernel)
+
+    @staticmethod
+    def fill(pattern: str, wish: Wish, version: str, kernel: str = "") -> str:
+        """A name of the catalogue with its words filled in."""
+        return pattern.format(B=wish.branch, V=version, O="-open" if wish.flavor == "open" else "", K=kernel, F=kernel)
 
     def _take(self, name: str, required: bool) -> None:
         version = self.source.at(name, self.version)

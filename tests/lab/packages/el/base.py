@@ -16,7 +16,8 @@ def kernel(release: str) -> list[Rpm]:
     full, sources = f"{release}.x86_64", f"/usr/src/kernels/{release}.x86_64"
     core = Rpm("kernel-core", version, rest, relations={"provides": [f"kernel-uname-r = {full}", _KEPT]})
     if full != EL_KERNEL:
-        core.files = {f"/lib/modules/{full}/{name}": "" for name in ("modules.order", "modules.builtin")} | {f"/boot/vmlinuz-{full}": ""}
+        core.files.update({f"/lib/modules/{full}/{name}": "" for name in ("modules.order", "modules.builtin")})
+        core.files[f"/boot/vmlinuz-{full}"] = ""
         core.scripts["post"] = (HERE / "files/kernel-core.post.sh").read_text().replace("@KVER@", full)
     devel = Rpm("kernel-devel", version, rest, relations={"provides": [f"kernel-devel-uname-r = {full}", _KEPT]})
     devel.files = {
