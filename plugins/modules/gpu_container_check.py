@@ -7,16 +7,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gpu_container_check
-short_description: Check that a container runs with exactly the GPUs asked for
+short_description: Check that containers run with exactly the GPUs asked for
 description:
-  - Looks from inside the container, with C(nvidia-smi), because what Docker was asked for is not what a process can use.
+  - Looks from inside the container, because what Docker was asked for is not what a process can use.
     A container can lose its GPUs while it runs, and still look healthy from outside.
+  - It needs nothing in the image but a shell, and reads the injected C(nvidia-smi), C(/proc) and Docker's own answers.
   - C(container.running) tells whether the container runs and its health check, if it has one, passes.
-  - C(container.gpus) compares the set of GPU UUIDs inside with O(expected_uuids), and sees a GPU that does not answer any more.
+  - C(container.gpus) compares the set of GPU UUIDs inside with the GPUs asked for, and sees a GPU that does not answer any more.
+  - C(container.device_nodes) compares the device nodes inside with those of the host.
+  - C(container.device_cgroup) opens the device nodes inside. A node that the control group forbids is one that systemd took away from a running container.
+  - C(container.driver_libraries) compares the libraries that were mounted with the loaded driver, and so finds a container that is older than a driver upgrade.
+  - C(container.cdi_spec) compares the CDI specification with the loaded driver and its devices, for containers that get their GPUs by CDI names.
+  - C(container.visible_devices) finds an E(NVIDIA_VISIBLE_DEVICES) that has no effect, for example beside C(--gpus).
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 requirements:
   - The C(docker) command on the target
+  - root, to read devices and mounts of containers
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -35,16 +42,17 @@ attributes:
       - This module never reports a change.
 options:
   container:
-    description: Name or id of the container.
+    description:
+      - Name or id of the container.
+      - Without it, every running container that asks for GPUs is checked.
     type: str
-    required: true
   expected_uuids:
     description:
       - UUIDs of the GPUs that must be inside, in any order. Missing ones are a failure, and so are others.
       - An empty list means that there must be none.
+      - Without it, they are what the container asks for, by its device requests, CDI names, E(NVIDIA_VISIBLE_DEVICES) or devices.
     type: list
     elements: str
-    required: true
   timeout_seconds:
     description: Longest time that one command may take, in seconds. A command that takes longer makes its check V(unknown).
     type: float
@@ -66,6 +74,9 @@ EXAMPLES = r"""
   gpuops.fleet.gpu_container_check:
     container: ollama
     expected_uuids: "{{ ansible_facts.gpu.devices | map(attribute='uuid') }}"
+
+- name: Check every container that asks for GPUs
+  gpuops.fleet.gpu_container_check:
 
 - name: Accept no unknown either
   gpuops.fleet.gpu_container_check:
@@ -128,33 +139,72 @@ msg:
   description: The statuses counted, and one line a check that is neither V(pass) nor V(skipped). On failure, one line a check that made the task fail.
   returned: always
   type: str
-  sample: 2 pass
+  sample: 7 pass
 uuids:
-  description: UUIDs of the GPUs inside the container; null when they could not be read.
+  description: UUIDs of the GPUs inside the container; null when they could not be read, or when no container was named.
   returned: always, except when a parameter is not valid
   type: list
   elements: str
   sample: [GPU-11111111-2222-3333-4444-555555555555]
+containers:
+  description: Names of the containers that were checked, with the UUIDs of the GPUs inside; null for those that could not be read.
+  returned: always, except when a parameter is not valid
+  type: dict
+  sample: {ollama: [GPU-11111111-2222-3333-4444-555555555555]}
 """
 
+import typing as t
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import Check, ServiceError
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import cdi_spec, container_devices
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import containers as evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FAIL_ON_ARGUMENTS, FleetModule
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import container_wish
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import containers as verdicts
 
 ARGUMENTS = {
-    "container": {"type": "str", "required": True},
-    "expected_uuids": {"type": "list", "elements": "str", "required": True},
+    "container": {"type": "str"},
+    "expected_uuids": {"type": "list", "elements": "str"},
     "timeout_seconds": {"type": "float", "default": 30},
 }
+Facts = t.Dict[str, t.Any]
 
 
 def check(fleet: FleetModule) -> None:
-    """Read the container, judge, end the task."""
+    """Read the containers, judge, end the task."""
     container, limit = fleet.params["container"], fleet.params["timeout_seconds"]
-    state = evidence.inspect(fleet.run_command, container, limit)
-    gpus = evidence.gpus(fleet.run_command, container, limit) if state.get("running") else None
-    checks = verdicts.check(state, gpus, container, fleet.params["expected_uuids"])
-    fleet.finish_checks(checks, uuids=gpus["uuids"] if gpus else None)
+    host, specs = container_devices.host(), cdi_spec.read()
+    found: t.Dict[str, t.Optional[t.List[str]]] = {}
+    checks: t.List[Check] = []
+    for name in [container] if container else with_gpus(fleet):
+        seen = look(fleet, name, host, specs, limit)
+        found[name] = seen["gpus"]["uuids"] if seen["gpus"] else None
+        checks += verdicts.check(seen, name, fleet.params["expected_uuids"])
+    fleet.finish_checks(checks, uuids=found.get(container), containers=found)
+
+
+def with_gpus(fleet: FleetModule) -> t.List[str]:
+    """Names of the running containers that ask for GPUs."""
+    limit = fleet.params["timeout_seconds"]
+    names, reason = evidence.running(fleet.run_command, limit)
+    if names is None:
+        raise ServiceError("the running containers are not known: %s" % reason)
+    states = [(name, evidence.inspect(fleet.run_command, name, limit)) for name in names]
+    # One that Docker does not tell about is no reason to say that all is well.
+    return [name for name, state in states if state["found"] is None or (state["found"] and container_wish.asks(state))]
+
+
+def look(fleet: FleetModule, name: str, host: Facts, specs: t.List[Facts], limit: float) -> Facts:
+    """All evidence of one container; what is inside only while it runs."""
+    state = evidence.inspect(fleet.run_command, name, limit)
+    seen: Facts = {"state": state, "host": host, "specs": specs, "gpus": None, "inside": None, "opened": None, "opened_reason": ""}
+    if state.get("running") and not state["paused"]:
+        seen["gpus"] = evidence.gpus(fleet.run_command, name, limit)
+        seen["inside"] = container_devices.inside(state["pid"])
+        seen["opened"], seen["opened_reason"] = evidence.opened(fleet.run_command, name, sorted(seen["inside"]["nodes"] or {}), limit)
+        if seen["inside"]["nodes"] is None:
+            seen["opened"], seen["opened_reason"] = None, seen["inside"]["reason"]
+    return seen
 
 
 def main() -> None:

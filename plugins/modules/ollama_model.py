@@ -82,8 +82,32 @@ options:
       - V(false) takes it out of memory. When omitted, this is left as it is.
       - Two models made from the same weights cannot be in memory together.
     type: bool
+  pull:
+    description:
+      - With V(false) nothing is done when it would begin with a pull; RV(pull_needed) tells so. A first task can settle all that is quick, and a second one,
+        with C(async), the pulls.
+      - In check mode this makes no difference.
+    type: bool
+    default: true
+  pull_attempts:
+    description:
+      - How often a pull is tried that breaks for a reason that may pass (a connection, a registry that does not answer). It goes on where it was, and is
+        counted anew whenever more of the model has come.
+    type: int
+    default: 4
+  progress_file:
+    description:
+      - A file on the target that holds, while a pull goes on, one line such as C(qwen3:32b: 43 % of 18.8 GiB). It is replaced as a whole, and gone at the end.
+      - When omitted, no progress is written.
+    type: path
+  store_path:
+    description:
+      - Where the server's model store lies on the target, such as the mount point of the container's volume. An upload or pull for which its file system
+        has not enough free space is refused before anything is written.
+      - When omitted, free space is not looked at.
+    type: path
   timeout_seconds:
-    description: Longest wait for one call that moves or loads a model, in seconds.
+    description: Longest wait for one call that moves or loads a model, and longest time without progress of a pull, in seconds.
     type: float
     default: 3600
 seealso:
@@ -144,6 +168,11 @@ steps:
   type: list
   elements: str
   sample: [upload, create, load]
+pull_needed:
+  description: With O(pull) of V(false), whether something is left to do that begins with a pull.
+  returned: always, except on failure
+  type: bool
+  sample: false
 error:
   description: Set when the task failed.
   returned: on failure
@@ -161,6 +190,7 @@ import tempfile
 import time
 import typing as t
 
+from ansible_collections.gpuops.fleet.plugins.module_utils._actions import ollama_pull
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import ActionError, PolicyError
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gguf_file
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.ollama_api import OllamaApi, UnreachableError
@@ -179,6 +209,10 @@ ARGUMENTS = {
     "parameters": {"type": "dict"},
     "template": {"type": "str"},
     "loaded": {"type": "bool"},
+    "pull": {"type": "bool", "default": True},
+    "pull_attempts": {"type": "int", "default": 4},
+    "progress_file": {"type": "path"},
+    "store_path": {"type": "path"},
     "timeout_seconds": {"type": "float", "default": 3600},
 }
 
@@ -193,6 +227,8 @@ class Target:
         self._fleet = fleet
         params = fleet.params
         present = params["state"] == "present"
+        if params["pull_attempts"] < 1:
+            raise PolicyError("pull_attempts is %d: a pull needs at least one" % params["pull_attempts"])
         if not params["name"].strip():
             raise PolicyError("name is empty: name the model")
         if not present and params["loaded"]:
@@ -240,12 +276,13 @@ class Target:
         """Do one step of a plan. Raises ServiceError with what the server answered."""
         wish, api = self.wish, self._api
         if step == "upload" and self._file:
+            ollama_pull.need_room(self._fleet.params["store_path"], self._file.size, wish.name)
             api.upload(self._file.sha256, self._file.path)
         elif step == "create":
             origin: t.Dict[str, t.Any] = {"files": {"model.gguf": "sha256:%s" % wish.sha256}} if wish.sha256 else {"from": wish.source or wish.name}
             api.create(wish.name, parameters=wish.parameters, template=wish.template, **origin)
         elif step == "pull":
-            api.pull(wish.source or wish.name, self._fleet.params["insecure"])
+            self._pull(wish.source or wish.name)
         elif step == "copy":
             api.copy(str(wish.source), wish.name)
         elif step == "load":
@@ -254,6 +291,13 @@ class Target:
             api.unload(wish.name)
         elif step == "delete":
             api.delete(wish.name)
+
+    def _pull(self, name: str) -> None:
+        params = self._fleet.params
+        with ollama_pull.Note(params["progress_file"]) as note:
+            note.write("%s: waiting for the server" % name)
+            terms = ollama_pull.Terms(name, params["insecure"], params["pull_attempts"], params["timeout_seconds"], params["store_path"])
+            ollama_pull.pull(self._api, terms, note)
 
     def remember_file(self) -> None:
         """Write down the SHA-256 of the file for the next run."""
@@ -281,6 +325,9 @@ def ensure(fleet: FleetModule) -> None:
         fleet.warn("%s; in check mode it is taken for a server that is yet to be installed" % error.message)
         have = verdicts.Have()
     steps = verdicts.plan(target.wish, have)
+    pull_needed = "pull" in steps and not fleet.params["pull"] and not fleet.check_mode
+    if pull_needed:
+        steps = []
     before = verdicts.summary(target.wish, have)
     after = verdicts.expected(target.wish, before, steps) if steps else before
     if not fleet.check_mode:
@@ -300,6 +347,7 @@ def ensure(fleet: FleetModule) -> None:
         "size": model.get("size"),
         "loaded": verdicts.resident(target.wish, have) is not None,
         "steps": steps,
+        "pull_needed": pull_needed,
     }
     if fleet.diff_mode:
         result["diff"] = {"before": before, "after": after, "before_header": target.wish.name, "after_header": target.wish.name}

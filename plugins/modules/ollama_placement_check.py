@@ -14,6 +14,8 @@ description:
   - C(ollama.gpus_accepted) compares the GPUs that the server took with O(expected_uuids).
   - C(ollama.library) tells what the server computes with, C(CUDA) expected.
   - C(ollama.offload) tells how many layers of O(model) are on GPUs, and how much on which. It is V(pass) only when log and list agree that all are.
+  - C(ollama.balance) compares the bytes on each GPU with its free memory before the load, and tells of GPUs without any. V(skipped) without any on GPUs.
+  - C(ollama.context) compares the context length of the loaded model with O(num_ctx). V(skipped) when that is omitted.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 requirements:
@@ -55,6 +57,15 @@ options:
     description: With V(false), a model that is computed on the processor is V(warn) instead of V(fail). It is never V(pass).
     type: bool
     default: true
+  num_ctx:
+    description: Context length, in tokens, that the model must be loaded with.
+    type: int
+  measure_tokens:
+    description:
+      - Length in tokens of a short answer that the loaded model is asked for, to measure its speed. It never loads a model.
+      - With V(0) it is not asked. A model for embeddings is never asked.
+    type: int
+    default: 0
   timeout_seconds:
     description: Longest time that one command may take, in seconds.
     type: float
@@ -161,6 +172,14 @@ placement:
       description: Bytes of GPU memory by Ollama's name of the device.
       type: dict
       sample: {"CUDA0": 14423372594}
+    gpu_mib:
+      description: MiB of GPU memory by GPU UUID, or by Ollama's name of the device where the log does not tell the UUID.
+      type: dict
+      sample: {"GPU-11111111-2222-3333-4444-555555555555": 13755}
+    tokens_per_second:
+      description: Speed of the short answer; null when the model was not asked, or did not answer.
+      type: float
+      sample: 11.4
 """
 
 import typing as t
@@ -177,6 +196,8 @@ ARGUMENTS = {
     "base_url": {"type": "str", "default": "http://127.0.0.1:11434"},
     "expected_uuids": {"type": "list", "elements": "str"},
     "require_gpu": {"type": "bool", "default": True},
+    "num_ctx": {"type": "int"},
+    "measure_tokens": {"type": "int", "default": 0},
     "timeout_seconds": {"type": "float", "default": 60},
 }
 PLACEMENT_KEYS = ("library", "offloaded", "gpu_layers", "gpu_bytes")
@@ -190,10 +211,28 @@ def check(fleet: FleetModule) -> None:
     text, log_reason = read_log(fleet, params["container"], params["timeout_seconds"])
     parsed = None if text is None else ollama_log.parse(text, ollama_names.weights(shown))
     embedding = placement.embedding_bytes((shown or {}).get("tensors"))
-    ask = placement.Ask(params["container"], model, digest, params["expected_uuids"], params["require_gpu"])
-    checks = placement.check(ask, placement.Seen(parsed, running, embedding, log_reason, api_reason))
-    result = None if parsed is None else dict({key: parsed[key] for key in PLACEMENT_KEYS}, verdict=placement.conclude(parsed, embedding))
+    ask = placement.Ask(params["container"], model, digest, params["expected_uuids"], params["require_gpu"], params["num_ctx"])
+    info = (shown or {}).get("model_info") or {}
+    trained = info.get("%s.context_length" % info.get("general.architecture"))
+    checks = placement.check(ask, placement.Seen(parsed, running, embedding, trained, log_reason, api_reason))
+    result = None
+    if parsed is not None:
+        mib = {parsed["device_uuids"].get(device, device): round(size / 2**20) for device, size in parsed["gpu_bytes"].items()}
+        speed = measure(params, model, running, shown)
+        result = dict({key: parsed[key] for key in PLACEMENT_KEYS}, verdict=placement.conclude(parsed, embedding), gpu_mib=mib, tokens_per_second=speed)
     fleet.finish_checks(checks, placement=result)
+
+
+def measure(params: t.Dict[str, t.Any], model: str, running: t.Any, shown: t.Any) -> t.Optional[float]:
+    """Tokens a second of a short answer; None when none is asked for, the model is not in memory, or it does not answer."""
+    loaded = any(entry.get("name") == model for entry in running or ())
+    if params["measure_tokens"] < 1 or not loaded or "completion" not in ((shown or {}).get("capabilities") or ["completion"]):
+        return None
+    try:
+        speed = OllamaApi(params["base_url"], params["timeout_seconds"]).measure(model, params["measure_tokens"])
+    except ServiceError:
+        return None
+    return None if speed is None else round(speed, 1)
 
 
 def read_api(base_url: str, timeout_seconds: float, model: str) -> t.Tuple[t.Any, t.Any, t.Any, str]:

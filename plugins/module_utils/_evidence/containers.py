@@ -17,6 +17,8 @@ Run = t.Callable[..., t.Tuple[int, str, str]]
 GPU_LINE = re.compile(r"^(?:GPU|MIG)-[0-9A-Za-z/-]+, ")
 LOST = re.compile(r"is lost|Unknown Error")
 GPU_NODE = re.compile(r"^nvidia\d+$")
+# One line a device: path, tab, what the shell says.
+TRY_TO_OPEN = 'for node; do [ -c "$node" ] && printf "%s\\t%s\\n" "$node" "$( (exec 3<>"$node") 2>&1)"; done; true'
 
 
 def inspect(run: Run, name: str, timeout_seconds: float) -> t.Dict[str, t.Any]:
@@ -24,7 +26,7 @@ def inspect(run: Run, name: str, timeout_seconds: float) -> t.Dict[str, t.Any]:
 
     Returned: `found` (True, False, or None when Docker did not say), `reason` (text, "" when found), and when found: `status` (running, exited, …),
     `running`, `paused`, `restarting`, `exit_code`, `health` (healthy, unhealthy, starting, None without a health check), `error`, `started_at`,
-    `image`, `runtime`, `device_requests`.
+    `image`, `runtime`, `device_requests`, `devices` (paths of the host), `environment` (name to value), `privileged`, `pid` (on the host, 0: none).
     """
     rc, out, err = run(["docker", "container", "inspect", name], timeout_seconds=timeout_seconds)
     if rc != 0:
@@ -49,7 +51,19 @@ def inspect(run: Run, name: str, timeout_seconds: float) -> t.Dict[str, t.Any]:
         "image": container.get("Config", {}).get("Image"),
         "runtime": host.get("Runtime"),
         "device_requests": host.get("DeviceRequests") or [],
+        "devices": [str(device.get("PathOnHost")) for device in host.get("Devices") or []],
+        "environment": dict(entry.split("=", 1) for entry in container.get("Config", {}).get("Env") or [] if "=" in entry),
+        "privileged": bool(host.get("Privileged")),
+        "pid": int(state.get("Pid") or 0),
     }
+
+
+def running(run: Run, timeout_seconds: float) -> t.Tuple[t.Optional[t.List[str]], str]:
+    """Names of the containers that run, sorted. (None, reason) when Docker cannot tell."""
+    rc, out, err = run(["docker", "container", "ls", "--format", "{{.Names}}"], timeout_seconds=timeout_seconds)
+    if rc != 0:
+        return None, _reason("docker container ls", rc, err or out, timeout_seconds)
+    return sorted(line.split(",")[0] for line in out.split()), ""
 
 
 def log(run: Run, name: str, since: str, timeout_seconds: float) -> t.Tuple[t.Optional[str], str]:
@@ -94,6 +108,21 @@ def _limited(run: Run, name: str, command: t.List[str], timeout_seconds: float) 
     if rc in (126, 127) and '"timeout"' in out + err:
         return run(["docker", "exec", name] + command, timeout_seconds=timeout_seconds)
     return (124 if rc == 137 else rc), out, err
+
+
+def opened(run: Run, name: str, paths: t.Sequence[str], timeout_seconds: float) -> t.Tuple[t.Optional[t.Dict[str, str]], str]:
+    """What a process in the container is told when it opens each of `paths` (character devices): path to the error, "" without one.
+
+    A device that its control group forbids answers "Operation not permitted"; any other answer comes from the driver, so the group allows it.
+    Nothing is read or written. (None, reason) when the container has no shell to try it with.
+    """
+    if not paths:
+        return {}, ""
+    rc, out, err = _limited(run, name, ["sh", "-c", TRY_TO_OPEN, "sh"] + list(paths), timeout_seconds)
+    if rc != 0:
+        return None, _reason("sh", rc, err or out, timeout_seconds)
+    found = dict(line.split("\t", 1) for line in out.splitlines() if "\t" in line)
+    return {path: error.rsplit(": ", 1)[-1].strip() for path, error in found.items() if path in paths}, ""
 
 
 def _answer(source: str, uuids: t.Optional[t.List[str]], lost: t.Sequence[str] = (), reason: str = "", refused: bool = False) -> t.Dict[str, t.Any]:

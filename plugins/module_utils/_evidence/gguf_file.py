@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the gpuops.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a GGUF file: is it one, and its SHA-256, computed once. Private to gpuops.fleet: the names may change in any release."""
+"""Reads a GGUF file: is it one and whole, and its SHA-256, computed once. Private to gpuops.fleet: the names may change in any release."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import os
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import EvidenceError
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gguf
 
 MAGIC = b"GGUF"
 CHUNK_BYTES = 4 * 2**20
@@ -32,7 +33,7 @@ def note_path(cache_directory: str, path: str) -> str:
 
 
 def read(path: str, cache_directory: str) -> GgufFile:
-    """Read the file at `path`; raises EvidenceError when it is missing, not readable or no GGUF.
+    """Read the file at `path`; raises EvidenceError when it is missing, not readable, no GGUF, or shorter than its header says.
 
     The SHA-256 comes from the note in `cache_directory` when path, size and modification time are still those of the note.
     """
@@ -46,6 +47,7 @@ def read(path: str, cache_directory: str) -> GgufFile:
             note = _note(note_path(cache_directory, path))
             if {key: note.get(key) for key in known} == known and isinstance(note.get("sha256"), str):
                 return GgufFile(path, stat.st_size, note["sha256"], True, note)
+            gguf.read(path)
             digest = hashlib.sha256(magic)
             for chunk in iter(lambda: source.read(CHUNK_BYTES), b""):
                 digest.update(chunk)

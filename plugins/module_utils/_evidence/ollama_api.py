@@ -9,6 +9,7 @@ Every call raises `ServiceError` with one readable line. The server answers long
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -84,15 +85,22 @@ class OllamaApi:
         """Make a model from `files` ({name: "sha256:…"}) or `from` (a model), with `parameters` and `template`."""
         self._long("/api/create", dict({key: value for key, value in content.items() if value is not None}, model=name))
 
-    def pull(self, name: str, insecure: bool) -> None:
-        """Fetch a model from its registry; what the store already has is not fetched again."""
+    def pull(self, name: str, insecure: bool) -> t.Iterator[Json]:
+        """Fetch a model from its registry: one {status, digest, total, completed} (bytes of one file) a line, several a second, the last with status `success`.
+
+        What the store already has, and what of a file came before a broken connection, is not fetched again. Ending the iteration ends the pull.
+        """
+        last: Json = {}
         try:
-            self._long("/api/pull", {"model": name, "insecure": insecure})
+            for last in self._stream("/api/pull", {"model": name, "insecure": insecure, "stream": True}):
+                yield last
         except ServiceError as error:
             if not insecure and any(text in error.message for text in NOT_SECURE):
                 hint = "set insecure: true for a trusted registry that speaks plain HTTP or has no verifiable certificate"
                 raise ServiceError("%s; %s" % (error.message, hint), **error.details) from error
             raise
+        if last.get("status") != "success":
+            raise self._error("POST", "/api/pull", "the connection broke after %r" % last.get("status", "nothing"))
 
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name."""
@@ -109,6 +117,15 @@ class OllamaApi:
         else:
             self._long("/api/generate", {"model": name, "keep_alive": -1})
 
+    def measure(self, name: str, tokens: int) -> t.Optional[float]:
+        """Tokens a second of a short answer from a model in memory (`eval_count`, and `eval_duration` in ns, of `/api/generate`); None when none came.
+
+        The only option is the length of the answer, which does not make the server load the model anew.
+        """
+        answer = self._long("/api/generate", {"model": name, "prompt": "Count from one to ten.", "options": {"num_predict": tokens}, "keep_alive": -1})
+        count, duration = answer.get("eval_count"), answer.get("eval_duration")
+        return count * 1e9 / duration if count and duration else None
+
     def unload(self, name: str) -> None:
         """Take a model out of memory."""
         self._long("/api/generate", {"model": name, "keep_alive": 0})
@@ -124,7 +141,22 @@ class OllamaApi:
         data = None if body is None else json.dumps(body).encode("utf-8")
         return self._request(method, path, data, {"Content-Type": "application/json"} if data else {}, timeout)
 
+    def _stream(self, path: str, body: Json) -> t.Iterator[Json]:
+        """The answer to a POST, line by line as the lines come."""
+        data = json.dumps(body).encode("utf-8")
+        with self._answer("POST", path, data, {"Content-Type": "application/json"}, self._timeout) as answer:
+            if answer.status >= 400:
+                self._result("POST", path, answer.status, answer.read().decode("utf-8", "replace"))
+            for line in answer:
+                yield self._result("POST", path, answer.status, line.decode("utf-8", "replace"))
+
     def _request(self, method: str, path: str, body: t.Any, headers: t.Dict[str, str], timeout: float) -> t.Tuple[int, str]:
+        with self._answer(method, path, body, headers, timeout) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+
+    @contextlib.contextmanager
+    def _answer(self, method: str, path: str, body: t.Any, headers: t.Dict[str, str], timeout: float) -> t.Iterator[http.client.HTTPResponse]:
+        """The answer to a request, whose body is yet to be read; what breaks until it is read is raised as ServiceError."""
         connection = self._connection(self._host, self._port, timeout=timeout)
         try:
             try:
@@ -132,8 +164,7 @@ class OllamaApi:
             except OSError as error:
                 raise UnreachableError("no Ollama server answers at %s: %s" % (self.base_url, _why(error)), base_url=self.base_url) from error
             connection.request(method, self._prefix + path, body=body, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode("utf-8", "replace")
+            yield connection.getresponse()
         except socket.timeout as error:
             raise self._error(method, path, "no answer within %g s" % timeout) from error
         except (OSError, http.client.HTTPException) as error:

@@ -24,6 +24,10 @@ MODEL_BLOB = re.compile(r"--model \S*?sha256[-:]([0-9a-f]{64})")
 OFFLOADED = re.compile(r"\boffloaded (\d+)/(\d+) layers to GPU")
 BUFFER = re.compile(r"(\w+): +(\S+) +(model|KV|RS|compute) buffer size *= *([\d.]+) MiB")
 CUDA_DEVICE = re.compile(r"\bDevice (\d+): (.+?), compute capability [\d.]+.*\bID: (GPU-[0-9a-f-]+)")
+SPREAD = re.compile(r"\bOLLAMA_SCHED_SPREAD:(true|false)\b")
+# Both are the tokens of all parallel requests together.
+CONTEXT = re.compile(r"\bParallel:(\d+) .*\bKvSize:(\d+)")
+LLAMA_TOKENS, LLAMA_SLOTS = re.compile(r" (?:-c|--ctx-size) (\d+)"), re.compile(r" (?:-np|--parallel) (\d+)")
 OPERATION = re.compile(r"\bOperation:(\w+)")
 GPU_LAYERS = re.compile(r"\bID:(\S+) Layers:(\d+)[(\[]")
 REQUIRED = re.compile(r"required\.(\w+)\.(Weights|Cache|Graph)$")
@@ -61,7 +65,8 @@ def parse(text: str, blob: t.Optional[str] = None) -> t.Dict[str, t.Any]:
     `blob` is the SHA-256 (hexadecimal) of the model's weights: its last load is returned. Without it: the last load of any model.
 
     Returned: `library` (CUDA, Vulkan, cpu, …, None when nothing tells), `gpus` (number, or None), `accepted` (a list of {id, uuid, name,
-    description, library}; None when the server's discovery is not in the log), `driver_too_old` (number of GPUs dropped), `required_driver`,
+    description, library, available}; None when the server's discovery is not in the log; `available`: bytes free before a load, or None),
+    `spread` (OLLAMA_SCHED_SPREAD; None when not logged), `context` (tokens a request of the load, or None), `driver_too_old` (number of GPUs dropped), `required_driver`,
     `notes` (text → count), `load_found` (bool), `offloaded` ([n, m] or None), `committed` (bool), `gpu_layers` (UUID → number),
     `gpu_bytes` (device name → bytes), `cpu_model_bytes`, `model_bytes` (bytes or None), `device_uuids` (device name → UUID), `failure` (line or None).
     """
@@ -105,6 +110,7 @@ def _result(server: _Server, load: t.Optional[_Load]) -> t.Dict[str, t.Any]:
         "library": library,
         "gpus": gpus,
         "accepted": server.accepted,
+        "spread": server.spread,
         "driver_too_old": server.driver_too_old,
         "required_driver": server.required_driver,
         "notes": server.notes,
@@ -116,6 +122,7 @@ def _result(server: _Server, load: t.Optional[_Load]) -> t.Dict[str, t.Any]:
         "cpu_model_bytes": load.model_bytes(host=True),
         "model_bytes": load.model_bytes(host=None),
         "device_uuids": {device: uuids[device] for device in buffers if device in uuids},
+        "context": load.context,
         "failure": load.failure,
     }
 
@@ -124,7 +131,8 @@ class _Server:
     """What the server found when it started."""
 
     def __init__(self) -> None:
-        self.accepted: t.Optional[t.List[t.Dict[str, str]]] = None
+        self.accepted: t.Optional[t.List[t.Dict[str, t.Any]]] = None
+        self.spread: t.Optional[bool] = None
         self.cpu_only = False
         self.driver_too_old = 0
         self.required_driver: t.Optional[str] = None
@@ -148,8 +156,16 @@ class _Server:
                 ids = (fields.get("id", ""), fields.get("filter_id", ""))
                 uuid = next((value for value in ids if value.startswith(("GPU-", "MIG-"))), "")
                 self.accepted.append(
-                    {"id": ids[0], "uuid": uuid, "name": fields.get("name", ""), "description": fields.get("description", ""), "library": fields["library"]}
-                )
+                    {"id": ids[0], "uuid": uuid, "name": fields.get("name", ""), "description": fields.get("description", ""), "library": fields["library"],
+                     "available": _bytes(fields.get("available", ""))}
+                )  # fmt: skip
+        elif message == "gpu memory":
+            for item in self.accepted or ():
+                if fields.get("id") in (item["uuid"], item["id"]):
+                    item["available"] = _bytes(fields.get("available", "")) or item["available"]
+        elif message == "server config":
+            spread = SPREAD.search(line)
+            self.spread = spread.group(1) == "true" if spread else None
         elif message == "NVIDIA driver too old":
             self.driver_too_old += 1
             self.required_driver = fields.get("required_driver") or self.required_driver
@@ -168,6 +184,7 @@ class _Load:
         self.gpu_layers: t.Dict[str, int] = {}
         self.cuda_devices: t.Dict[str, str] = {}
         self.single_device = False
+        self.context: t.Optional[int] = None
         self.failure: t.Optional[str] = None
         # (component, device, kind) → bytes, best source first: allocated by llama.cpp, told by the server, asked for by a probe.
         self._allocated: t.Dict[t.Tuple[str, str, str], int] = {}
@@ -177,6 +194,9 @@ class _Load:
     def read(self, line: str, message: str, fields: t.Dict[str, str]) -> None:
         if message.startswith("starting ") and "--split-mode none" in line:
             self.single_device = True
+        if message == "starting llama-server":
+            tokens, slots = LLAMA_TOKENS.search(line), LLAMA_SLOTS.search(line)
+            self.context = int(tokens.group(1)) // max(int(slots.group(1)) if slots else 1, 1) if tokens else None
         if message == "load" and not (self.committed and "Operation:commit" not in line):
             self._placement(fields.get("request", ""))
         elif message == "memory":
@@ -201,6 +221,9 @@ class _Load:
     def _placement(self, request: str) -> None:
         operation = OPERATION.search(request)
         self.committed = self.committed or bool(operation and operation.group(1) == "commit")
+        tokens = CONTEXT.search(request)
+        if tokens:
+            self.context = int(tokens.group(2)) // max(int(tokens.group(1)), 1)
         self.gpu_layers = {uuid: int(number) for uuid, number in GPU_LAYERS.findall(request)}
 
     def _requirements(self, fields: t.Dict[str, str]) -> None:

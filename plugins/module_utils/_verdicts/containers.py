@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, evidence
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import container_devices, container_wish
 
 WITHDRAWN = (
     "systemd took the devices away from the container's control group (systemctl daemon-reload does it to containers that got them from the "
@@ -16,9 +17,39 @@ WITHDRAWN = (
 LOST = "a GPU that fell off the bus comes back with a reboot at the earliest: see gpu_health_check and the kernel log (Xid 79), reseat or replace the board"
 
 
-def check(state: t.Dict[str, t.Any], gpus: t.Optional[t.Dict[str, t.Any]], container: str, expected_uuids: t.Sequence[str]) -> t.List[Check]:
-    """`container.running` and `container.gpus` from what `_evidence.containers.inspect` and `.gpus` returned (`gpus` None: not read)."""
-    return [running(state, container), _gpus(state, gpus, container, expected_uuids)]
+def check(seen: t.Dict[str, t.Any], container: str, expected_uuids: t.Optional[t.Sequence[str]]) -> t.List[Check]:
+    """All checks of one container.
+
+    seen: `state` (`_evidence.containers.inspect`), `host` and `inside` (`_evidence.container_devices`), `specs` (`_evidence.cdi_spec.read`), `gpus`
+    (`_evidence.containers.gpus`), `opened` with `opened_reason` (`.opened`); the last four are None for what was not looked into.
+    expected_uuids: the GPUs that must be inside; None: those that the container asks for.
+    """
+    state, host, inside = seen["state"], seen["host"], seen["inside"]
+    checks = [running(state, container)]
+    if not state["found"]:
+        return checks + [gpus(state, None, container, [])]
+    expected, reason = (sorted(set(expected_uuids)), "") if expected_uuids is not None else container_wish.wished(state, host["gpus"])
+    how = container_wish.way(state)
+    checks.append(_not_told(container, reason) if expected is None else gpus(state, seen["gpus"], container, expected))
+    if inside is not None:
+        # Without a known wish, what is inside has to fit itself.
+        asked = expected if expected is not None else (seen["gpus"] or {}).get("uuids") or []
+        checks += [
+            container_devices.device_nodes(host, inside, container, asked, how),
+            container_devices.device_cgroup(seen["opened"], seen["opened_reason"], container, asked, how),
+            container_devices.driver_libraries(host, inside, container, asked, how),
+        ]
+    return checks + [
+        container_devices.cdi_spec(host, seen["specs"], container, expected or [], how),
+        container_wish.visible_devices(state, container),
+    ]
+
+
+def _not_told(container: str, reason: str) -> Check:
+    return Check(
+        "container.gpus", container, UNKNOWN, "the GPUs that it must have are not known: %s" % reason, "the GPUs that the container asks for", [],
+        "name them in expected_uuids",
+    )  # fmt: skip
 
 
 def running(state: t.Dict[str, t.Any], container: str) -> Check:
@@ -52,7 +83,8 @@ def running(state: t.Dict[str, t.Any], container: str) -> Check:
     return Check(check_id, container, PASS, "the container runs" + (" and is healthy" if state["health"] == "healthy" else ""), wanted, seen)
 
 
-def _gpus(state: t.Dict[str, t.Any], gpus: t.Optional[t.Dict[str, t.Any]], container: str, expected_uuids: t.Sequence[str]) -> Check:
+def gpus(state: t.Dict[str, t.Any], gpus: t.Optional[t.Dict[str, t.Any]], container: str, expected_uuids: t.Sequence[str]) -> Check:
+    """`container.gpus`: the set of GPUs that a process inside can use is the set of `expected_uuids`."""
     check_id, expected = "container.gpus", sorted(set(expected_uuids))
     wanted = ", ".join(expected) or "no GPU"
     if not state["found"] or not state["running"] or gpus is None:

@@ -69,13 +69,14 @@ def conclude(log: Json, embedding: t.Optional[int] = None) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-    """What is asked: which GPUs (`expected_uuids` None: any) must which container use for which model (`digest`: what its name stands for now)."""
+    """What is asked: which GPUs (`expected_uuids` None: any) must which container use for which model (`digest`: what its name stands for now), with a context of `num_ctx`."""
 
     container: str
     model: str
     digest: t.Optional[str] = None
     expected_uuids: t.Optional[t.Sequence[str]] = None
     require_gpu: bool = True
+    num_ctx: t.Optional[int] = None
 
     @property
     def without_gpu(self) -> str:
@@ -87,12 +88,13 @@ class Ask:
 class Seen:
     """What was read: `log` (as `_evidence.ollama_log.parse` returns it) and `running` (entries of `/api/ps`), None with a reason when they could not be.
 
-    `embedding`: bytes of the model's input embedding, None when unknown.
+    `embedding`: bytes of the model's input embedding, `trained`: the longest context that the model knows in tokens; None when unknown.
     """
 
     log: t.Optional[Json] = None
     running: t.Optional[t.Sequence[Json]] = None
     embedding: t.Optional[int] = None
+    trained: t.Optional[int] = None
     log_reason: str = ""
     api_reason: str = ""
 
@@ -118,8 +120,25 @@ class _Answers:
 
 
 def check(ask: Ask, seen: Seen) -> t.List[Check]:
-    """The checks `ollama.gpus_accepted`, `ollama.library` and `ollama.offload`."""
-    return [_accepted(ask, seen), _library(ask, seen), _offload(ask, seen)]
+    """The checks `ollama.gpus_accepted`, `ollama.library`, `ollama.offload`, `ollama.balance` and `ollama.context`."""
+    return [_accepted(ask, seen), _library(ask, seen), _offload(ask, seen), _of_loaded(ask, seen, "ollama.balance"), _of_loaded(ask, seen, "ollama.context")]
+
+
+def _of_loaded(ask: Ask, seen: Seen, check_id: str) -> Check:
+    """A check that follows ollama.offload: about a model that is loaded."""
+    from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import placement_share  # only a loaded model has shares
+
+    to = _Answers(ask, check_id, ask.model, "as for ollama.offload")
+    entry = None if seen.running is None else _entry(seen.running, ask)
+    if seen.running is None:
+        return to.unread("the list of loaded models", "/api/ps", seen.api_reason)
+    if entry is None:
+        return to.answer(UNKNOWN, "the model is not loaded", [evidence("/api/ps", None)], "as for ollama.offload")
+    if check_id == "ollama.context":
+        return placement_share.context(ask.model, ask.num_ctx, entry, seen.log, seen.trained)
+    if seen.log is None:
+        return to.unread("the server's log", "server log", seen.log_reason)
+    return placement_share.balance(ask.model, ask.expected_uuids, seen.log)
 
 
 def _accepted(ask: Ask, seen: Seen) -> Check:

@@ -21,7 +21,9 @@ _NEEDED_KEYS = {"board", "bus_address", "upstream"}
 _PCI_KEYS = _NEEDED_KEYS | {"link", "aer", "numa_node", "cpus"}
 _GPU_KEYS = _PCI_KEYS | {"uuid", "serial", "lost", "nvml"}
 # ACS of the root ports: null, and the kernel switches it on with the IOMMU; "absent": they have none.
-_FIRMWARE = {"above_4g": True, "aspm": "off", "iommu": False, "acs": None, "sriov": True, "resizable_bar": False, "secure_boot": None, "dkms_key_enrolled": False}
+_FIRMWARE = {
+    "above_4g": True, "aspm": "off", "iommu": False, "acs": None, "sriov": True, "resizable_bar": False, "secure_boot": None, "dkms_key_enrolled": False,
+}  # fmt: skip
 
 
 def profile_names() -> list[str]:

@@ -6,16 +6,14 @@ inside: a linker cache to rewrite, and default library and program folders where
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import re
 import shutil
 import subprocess
-import tarfile
 from pathlib import Path
 
+from tests.lab import docker_archive
 from tests.lab.cache import cached
+from tests.lab.docker_archive import write_archive
 from tests.lab.ollama.server import VERSION, build_server
 
 REFERENCE = f"ollama/ollama:{VERSION}"
@@ -51,12 +49,12 @@ CONFIG = {
 def build_image_archive() -> Path:
     """Return a tar archive for `docker load` that holds the image `ollama/ollama:0.17.4`."""
     server = build_server()
-    inputs = [Path(__file__), str(server.parent.name), *_libraries(server), _program("busybox"), _program("ldconfig")]
+    inputs = [Path(__file__), Path(docker_archive.__file__), str(server.parent.name), *_libraries(server), _program("busybox"), _program("ldconfig")]
 
     def build(out: Path) -> None:
         root = out / "root"
         _make_root(root, server)
-        _write_archive(out / "image.tar", _pack(root))
+        write_archive(out / "image.tar", root, REFERENCE, CONFIG)
         shutil.rmtree(root)
 
     return cached("ollama-image", inputs, build) / "image.tar"
@@ -106,39 +104,3 @@ def _make_root(root: Path, server: Path) -> None:
 def _install(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     target.chmod(0o755)
-
-
-def _pack(root: Path) -> bytes:
-    """The tree as a layer: everything owned by root, no times, in the order of names, so that equal trees give equal bytes."""
-
-    def clean(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-        entry.uid = entry.gid = entry.mtime = 0
-        entry.uname = entry.gname = ""
-        return entry
-
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as layer:
-        for path in sorted(root.rglob("*")):
-            layer.add(path, arcname=str(path.relative_to(root)), recursive=False, filter=clean)
-    return buffer.getvalue()
-
-
-def _write_archive(path: Path, layer: bytes) -> None:
-    digest = hashlib.sha256(layer).hexdigest()
-    config = json.dumps(
-        {
-            "architecture": "amd64",
-            "os": "linux",
-            "created": "2026-02-27T00:00:00Z",
-            "config": CONFIG,
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-            "history": [{"created": "2026-02-27T00:00:00Z", "created_by": "tests/lab/ollama/image.py"}],
-        }
-    ).encode()
-    config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = json.dumps([{"Config": config_name, "RepoTags": [REFERENCE], "Layers": [f"{digest}/layer.tar"]}]).encode()
-    with tarfile.open(path, "w") as archive:
-        for name, content in ((f"{digest}/layer.tar", layer), (config_name, config), ("manifest.json", manifest)):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))

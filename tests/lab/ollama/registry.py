@@ -97,7 +97,11 @@ class Handler(BaseHTTPRequestHandler):
         if body:
             with path.open("rb") as source:
                 source.seek(first)
-                if last == size - 1:
+                if self.server.cut_after is not None and last - first >= self.server.cut_after:
+                    # Less than was announced, then the end of the connection: what a client sees of a network that broke.
+                    self.wfile.write(source.read(self.server.cut_after))
+                    self.server.cut_after, self.close_connection = None, True
+                elif last == size - 1:
                     shutil.copyfileobj(source, self.wfile)
                 else:
                     self.wfile.write(source.read(last - first + 1))
@@ -112,6 +116,8 @@ class Registry(ThreadingHTTPServer):
         super().__init__((bind, port), Handler)
         self.store = store
         self.storage_name = storage_name
+        # A fault for tests: the next answer that is longer ends after so many bytes.
+        self.cut_after: int | None = None
         self.requests: list[str] = []
         self._thread = threading.Thread(target=self.serve_forever, daemon=True)
 

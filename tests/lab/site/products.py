@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from tests.lab import haproxy_image  # noqa: E402
 from tests.lab.ollama.build import build_models  # noqa: E402
 from tests.lab.ollama.image import REFERENCE, build_image_archive  # noqa: E402
 from tests.lab.packages.build import build_repository  # noqa: E402
@@ -19,6 +20,8 @@ def variables() -> dict[str, object]:
     return {
         "lab_image": REFERENCE,
         "lab_image_archive": str(build_image_archive()),
+        "lab_balancer_image": haproxy_image.REFERENCE,
+        "lab_balancer_image_archive": str(haproxy_image.build_haproxy_archive()),
         "lab_models": {name: str(path) for name, path in build_models().items()},
         "lab_key_fingerprints": fingerprints,
     }

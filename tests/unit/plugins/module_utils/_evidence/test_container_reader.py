@@ -36,13 +36,38 @@ def test_inspect_without_a_container(rc, out, err, found, reason):
 
 
 def test_inspect():
-    text = json.dumps([{"State": dict(STATE, Health={"Status": "healthy"}), "Config": {"Image": "ollama/ollama:0.17.4"},
-                        "HostConfig": {"Runtime": "nvidia", "DeviceRequests": None}}])
+    text = json.dumps([{"State": dict(STATE, Health={"Status": "healthy"}), "Config": {"Image": "ollama/ollama:0.17.4", "Env": ["PATH=/bin", "A=b=c"]},
+                        "HostConfig": {"Runtime": "nvidia", "DeviceRequests": None, "Devices": [{"PathOnHost": "/dev/nvidia0"}]}}])
     answer = containers.inspect(docker({"container inspect ollama": (0, text, "")}), "ollama", 5)
     assert answer == {
         "found": True, "reason": "", "status": "running", "running": True, "paused": False, "restarting": False, "exit_code": 0, "health": "healthy",
         "error": "", "started_at": "2026-11-24T21:58:10.5Z", "image": "ollama/ollama:0.17.4", "runtime": "nvidia", "device_requests": [],
+        "devices": ["/dev/nvidia0"], "environment": {"PATH": "/bin", "A": "b=c"}, "privileged": False, "pid": STATE.get("Pid", 0),
     }
+
+
+def test_running_containers():
+    assert containers.running(docker({"container ls --format": (0, "b\na,alias\n", "")}), 5) == (["a", "b"], "")
+    names, reason = containers.running(docker({"container ls --format": (1, "", "Cannot connect to the Docker daemon")}), 5)
+    assert names is None and "Cannot connect" in reason
+
+
+@pytest.mark.parametrize(
+    ("rc", "out", "err", "opened", "reason"),
+    [
+        (0, "/dev/nvidia0\tsh: 1: cannot open /dev/nvidia0: Operation not permitted\n/dev/nvidiactl\t\n", "",
+         {"/dev/nvidia0": "Operation not permitted", "/dev/nvidiactl": ""}, ""),
+        (0, "/dev/nvidia0\tsh: can't open /dev/nvidia0: No such device or address\n/dev/nvidiactl\tbash: line 1: /dev/nvidiactl: Operation not permitted\n", "",
+         {"/dev/nvidia0": "No such device or address", "/dev/nvidiactl": "Operation not permitted"}, ""),
+        (127, "", 'exec: "sh": executable file not found in $PATH', None, "executable file not found"),
+        (124, "", "", None, "did not answer within 5 s"),
+    ],
+)  # fmt: skip
+def test_devices_are_opened(rc, out, err, opened, reason):
+    run = docker({"exec c timeout -s KILL 5 sh -c": (rc, out, err)})
+    found, why = containers.opened(run, "c", ["/dev/nvidia0", "/dev/nvidiactl"], 5)
+    assert found == opened and reason in why
+    assert containers.opened(run, "c", [], 5) == ({}, "")
 
 
 def test_log_has_both_streams_since_the_start():

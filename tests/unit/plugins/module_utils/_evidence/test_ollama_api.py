@@ -1,4 +1,5 @@
 """The client against a server that answers what Ollama 0.17.4 was seen to answer."""
+
 import http.server
 import socket
 import threading
@@ -49,17 +50,25 @@ def server():
         (502, b"<html>Bad Gateway</html>", "(HTTP 502): <html>Bad Gateway</html>"),
         (500, b"", "(HTTP 500): Internal Server Error"),
         (None, b"", "no answer within 0.5 s"),
+        (200, b'{"status":"pulling manifest"}\n', "the connection broke after 'pulling manifest'"),
+        (200, b"", "the connection broke after 'nothing'"),
     ],
 )
 def test_every_failure_is_one_line_with_the_servers_words(server, status, body, message):
     server.answers["/api/pull"] = (status, body)
     with pytest.raises(ServiceError) as caught:
-        server.api.pull("x:latest", False)
+        list(server.api.pull("x:latest", False))
     assert caught.value.message == "Ollama at http://127.0.0.1:%d, POST /api/pull%s%s" % (server.server_port, " " if message[0] == "(" else ": ", message)
 
 
+def test_a_pull_tells_its_progress_line_by_line(server):
+    lines = [b'{"status":"pulling manifest"}', b'{"status":"pulling aa","digest":"sha256:aa","total":9,"completed":4}', b'{"status":"success"}', b""]
+    server.answers["/api/pull"] = (200, b"\n".join(lines))
+    assert [event.get("completed") for event in server.api.pull("x:latest", False)] == [None, 4, None]
+
+
 def test_show_tells_a_missing_model_from_a_failure(server):
-    server.answers["/api/show"] = (404, b"{\"error\":\"model 'x' not found\"}")
+    server.answers["/api/show"] = (404, b'{"error":"model \'x\' not found"}')
     assert server.api.show("x") is None
     server.answers["/api/show"] = (500, b'{"error":"broken"}')
     with pytest.raises(ServiceError, match="broken"):

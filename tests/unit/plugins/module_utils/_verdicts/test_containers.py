@@ -5,7 +5,11 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import cont
 A, B, C = ("GPU-%d1111111-2222-3333-4444-555555555555" % number for number in (1, 2, 3))
 RUNNING = {
     "found": True, "reason": "", "status": "running", "running": True, "paused": False, "restarting": False, "exit_code": 0, "health": None, "error": "",
-    "started_at": "2026-11-24T21:58:10.5Z", "image": "i", "runtime": "runc", "device_requests": [{"Driver": "cdi"}],
+    "started_at": "2026-11-24T21:58:10.5Z", "image": "i", "runtime": "runc", "device_requests": [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=%s" % A]}],
+    "devices": [], "environment": {}, "privileged": False, "pid": 4711,
+}
+SEEN = {
+    "state": RUNNING, "host": {"loaded_version": None, "nodes": {}, "gpus": []}, "specs": [], "gpus": None, "inside": None, "opened": None, "opened_reason": "",
 }
 
 
@@ -46,13 +50,14 @@ def test_running(change, status, words):
 )
 def test_gpus(found, expected, status, words):
     gpus = {"uuids": found, "source": "docker exec ollama nvidia-smi", "reason": "nvidia-smi: broken" if found is None else "", "refused": False, "lost": []}
-    check = containers.check(RUNNING, gpus, "ollama", expected)[1]
+    check = containers.gpus(RUNNING, gpus, "ollama", expected)
     assert (check.id, check.status) == ("container.gpus", status)
     assert words in check.summary
 
 
 def test_gpus_of_a_container_that_does_not_run_are_not_judged():
-    assert [check.status for check in containers.check(dict(RUNNING, running=False), None, "ollama", [A])] == ["fail", "skipped"]
+    seen = dict(SEEN, state=dict(RUNNING, running=False), gpus=None, inside=None, opened=None)
+    assert [(check.id, check.status) for check in containers.check(seen, "ollama", [A])][:2] == [("container.running", "fail"), ("container.gpus", "skipped")]
 
 
 @pytest.mark.parametrize(
@@ -66,13 +71,13 @@ def test_gpus_of_a_container_that_does_not_run_are_not_judged():
 )
 def test_remedy_fits_how_the_container_got_its_gpus(change, reason, words):
     gpus = {"uuids": None if reason else [], "source": "x", "reason": reason, "refused": bool(reason), "lost": []}
-    check = containers.check(dict(RUNNING, **change), gpus, "ollama", [A])[1]
+    check = containers.gpus(dict(RUNNING, **change), gpus, "ollama", [A])
     assert check.status == "fail" and reason in check.line()
     assert words in check.remedy and "recreate the container" in check.remedy
 
 
 def test_a_lost_gpu_fails_though_the_set_is_right():
     gpus = {"uuids": [A, B], "lost": [B], "source": "docker exec ollama nvidia-smi", "reason": "", "refused": False}
-    check = containers.check(RUNNING, gpus, "ollama", [A, B])[1]
+    check = containers.gpus(RUNNING, gpus, "ollama", [A, B])
     assert (check.status, check.summary) == ("fail", "the GPU %s does not answer any more" % B)
     assert A not in check.evidence[0]["value"] and "reboot" in check.remedy

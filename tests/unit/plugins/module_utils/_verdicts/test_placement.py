@@ -24,40 +24,45 @@ def text_of(name):
 def judge(text, running, expected=None, require_gpu=True, **seen):
     log = None if text is None else ollama_log.parse(text)
     checks = placement.check(placement.Ask("ollama", "m:latest", "d", expected, require_gpu), placement.Seen(log, running, **seen))
-    assert [check.id for check in checks] == ["ollama.gpus_accepted", "ollama.library", "ollama.offload"]
-    assert [check.subject for check in checks] == ["ollama", "ollama", "m:latest"]
-    return checks
+    assert [check.id for check in checks] == ["ollama.gpus_accepted", "ollama.library", "ollama.offload", "ollama.balance", "ollama.context"]
+    assert [check.subject for check in checks] == ["ollama", "ollama", "m:latest", "m:latest", "m:latest"]
+    return checks[:3]
 
 
-@pytest.mark.parametrize(
-    ("name", "running", "expected", "require_gpu", "statuses"),
-    [
-        (TWO_P40, [ON_GPU], [A, B], True, "pass pass pass"),
-        (TWO_P40, [ON_GPU], None, True, "pass pass pass"),
-        (TWO_P40, [ON_GPU], [A], True, "fail pass pass"),
-        (TWO_P40, [ON_GPU], [A, B, "GPU-3"], True, "fail pass pass"),
-        # The two witnesses disagree: the poorer answer holds.
-        (TWO_P40, [dict(ON_GPU, size_vram=20000000000)], [A, B], True, "pass pass fail"),
-        (TWO_P40, [ON_CPU], [A, B], True, "pass pass fail"),
-        (TWO_P40, [], [A, B], True, "pass pass unknown"),
-        (TWO_P40, [dict(ON_GPU, digest="other")], [A, B], True, "pass pass unknown"),
-        (TWO_P40, None, [A, B], True, "pass pass unknown"),
-        (CPU_LLAMA, [ON_CPU], [A, B], True, "fail fail fail"),
-        (CPU_LLAMA, [ON_CPU], [A, B], False, "warn warn warn"),
-        (CPU_LLAMA, [ON_CPU], None, False, "warn warn warn"),
-        # The list's fallback to "all in GPU memory" does not outweigh the log.
-        (CPU_LLAMA, [ON_GPU], [A, B], True, "fail fail fail"),
-        (CPU_OLLAMA, [ON_CPU], [A], True, "fail fail fail"),
-        (TOO_OLD, [ON_CPU], [A, B], True, "fail fail fail"),
-        (MOE, [ON_GPU], None, True, "unknown pass fail"),
-        (FOUR_GPUS, [ON_GPU], None, True, "unknown pass pass"),
-        ("03-iss13320-0.13-cpu-fallback", [ON_CPU], None, True, "unknown unknown fail"),
-        ("10-iss14510-0.17.4-1gpu-partial-layout", [ON_GPU], None, True, "unknown pass unknown"),
-        ("08-iss13372-0.12.3-4gpu-single-used-qwen3-32b", [ON_GPU], None, True, "unknown pass unknown"),
-    ],
-)
+STATUSES = [
+    (TWO_P40, [ON_GPU], [A, B], True, "pass pass pass"),
+    (TWO_P40, [ON_GPU], None, True, "pass pass pass"),
+    (TWO_P40, [ON_GPU], [A], True, "fail pass pass"),
+    (TWO_P40, [ON_GPU], [A, B, "GPU-3"], True, "fail pass pass"),
+    # The two witnesses disagree: the poorer answer holds.
+    (TWO_P40, [dict(ON_GPU, size_vram=20000000000)], [A, B], True, "pass pass fail"),
+    (TWO_P40, [ON_CPU], [A, B], True, "pass pass fail"),
+    (TWO_P40, [], [A, B], True, "pass pass unknown"),
+    (TWO_P40, [dict(ON_GPU, digest="other")], [A, B], True, "pass pass unknown"),
+    (TWO_P40, None, [A, B], True, "pass pass unknown"),
+    (CPU_LLAMA, [ON_CPU], [A, B], True, "fail fail fail"),
+    (CPU_LLAMA, [ON_CPU], [A, B], False, "warn warn warn"),
+    (CPU_LLAMA, [ON_CPU], None, False, "warn warn warn"),
+    # The list's fallback to "all in GPU memory" does not outweigh the log.
+    (CPU_LLAMA, [ON_GPU], [A, B], True, "fail fail fail"),
+    (CPU_OLLAMA, [ON_CPU], [A], True, "fail fail fail"),
+    (TOO_OLD, [ON_CPU], [A, B], True, "fail fail fail"),
+    (MOE, [ON_GPU], None, True, "unknown pass fail"),
+    (FOUR_GPUS, [ON_GPU], None, True, "unknown pass pass"),
+    ("03-iss13320-0.13-cpu-fallback", [ON_CPU], None, True, "unknown unknown fail"),
+    ("10-iss14510-0.17.4-1gpu-partial-layout", [ON_GPU], None, True, "unknown pass unknown"),
+    ("08-iss13372-0.12.3-4gpu-single-used-qwen3-32b", [ON_GPU], None, True, "unknown pass unknown"),
+    ("05-pr11090-0.11dev-2gpu-full", [ON_GPU], None, True, "unknown pass pass"),
+]
+
+
+@pytest.mark.parametrize(("name", "running", "expected", "require_gpu", "statuses"), STATUSES)
 def test_statuses(name, running, expected, require_gpu, statuses):
     assert " ".join(check.status for check in judge(text_of(name), running, expected, require_gpu)) == statuses
+
+
+def test_every_recorded_log_is_judged():
+    assert {path.stem for path in LOGS.glob("*.log")} == {case[0] for case in STATUSES}
 
 
 def test_no_log_and_no_answer_is_unknown():

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, the gpuops.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to ask ollama_memory_plan about the models of a server. Private to gpuops.fleet: the names may change in any release."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.ollama_models import MODELS
+from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.ollama_settings import LLAMA_SERVER_SINCE
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import ollama_settings
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.memory_fit import CONTEXT_MIB, ENGINES
+
+Json = t.Dict[str, t.Any]
+# Processes of the server itself, whose memory is there again once it loads a model anew.
+OWN_PROCESSES = ("ollama", "llama-server")
+
+
+def questions(server: Json) -> t.List[Json]:
+    """One question a model of `server` (as in `ollama_instances.resolve`) whose size can be known beforehand: `model`, `server`, `on_host`, `options`.
+
+    `options` are those of the module ollama_memory_plan. A file is read where it is: on the host, or on the controller when it is still to be uploaded. A
+    model that is pulled is known when the catalogue has it. A model that is not to be loaded takes no memory.
+    """
+    version = ollama_settings.version(server.get("image"))
+    settings = server["environment"]
+    common: Json = {
+        "engine": ENGINES[1] if version is None or version >= LLAMA_SERVER_SINCE else ENGINES[0],
+        "num_parallel": int(settings.get("OLLAMA_NUM_PARALLEL") or 1),
+        "kv_cache_type": settings.get("OLLAMA_KV_CACHE_TYPE") or "f16",
+        "flash_attention": str(settings.get("OLLAMA_FLASH_ATTENTION", "1")).lower() not in ("0", "false"),
+        "sched_spread": settings.get("OLLAMA_SCHED_SPREAD") == "1",
+        "allow_partial": bool(server.get("allow_partial")),
+    }
+    free = _free(server["devices"])
+    if free is not None:
+        common["gpus"] = free
+    found = []
+    for model in server["models"]:
+        parameters = model.get("parameters") or {}
+        # Whoever keeps a model off the GPUs on purpose is not told that it does not fit on them.
+        if model.get("loaded", True) is False or str(parameters.get("num_gpu")) == "0":
+            continue
+        source = _source(model)
+        if source:
+            options = dict(common, num_ctx=int(parameters.get("num_ctx") or server.get("context_length") or 4096), **source)
+            found.append({"model": model["name"], "server": server["name"], "on_host": bool(model.get("file")), "options": options})
+    return found
+
+
+def _source(model: Json) -> Json:
+    file = model.get("file") or model.get("upload")
+    if file:
+        return {"file": file}
+    name = str(model.get("source") or model["name"])
+    return {"model": name} if name in MODELS else {}
+
+
+def _free(devices: t.Sequence[Json]) -> t.Optional[t.List[Json]]:
+    """MiB that each GPU has for a model once the server's own processes let go of theirs; None when a GPU does not tell."""
+    found = []
+    for device in devices:
+        memory = device.get("memory") or {}
+        if not device.get("uuid") or memory.get("total_mib") is None or memory.get("used_mib") is None:
+            return None
+        own = sum(one.get("used_memory_mib") or 0 for one in device.get("processes") or () if any(word in str(one.get("name")) for word in OWN_PROCESSES))
+        free = memory["total_mib"] - (memory.get("reserved_mib") or 0) - max(0, memory["used_mib"] - own) - CONTEXT_MIB
+        found.append({"uuid": device["uuid"], "free_mib": max(0, free)})
+    return found
