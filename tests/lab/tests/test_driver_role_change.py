@@ -130,7 +130,7 @@ def test_a_branch_is_exchanged_while_the_network_is_away(server: Node, tmp_path:
 def test_others_leave_the_driver_alone_until_that_is_taken_back(server: Node, tmp_path: Path) -> None:
     listed = server.run("apt-config", "dump", "Unattended-Upgrade::Package-Blacklist")[1]
     assert '"nvidia-(?!container)"' in listed and '"linux-modules-nvidia-"' in listed
-    server.run("mkdir", "-p", "/etc/needrestart")
+    server.run("mkdir", "-p", "/etc/needrestart/conf.d")
     path = "/etc/needrestart/conf.d/gpuops-nvidia-driver.conf"
     done = role.run(server, tmp_path)
     assert done.changed == ["gpuops.fleet.nvidia_driver : Needrestart restarts nothing because of the driver"]
