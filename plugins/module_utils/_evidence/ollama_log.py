@@ -66,7 +66,8 @@ def parse(text: str, blob: t.Optional[str] = None) -> t.Dict[str, t.Any]:
 
     Returned: `library` (CUDA, Vulkan, cpu, …, None when nothing tells), `gpus` (number, or None), `accepted` (a list of {id, uuid, name,
     description, library, available}; None when the server's discovery is not in the log; `available`: bytes free before a load, or None),
-    `spread` (OLLAMA_SCHED_SPREAD; None when not logged), `context` (tokens a request of the load, or None), `driver_too_old` (number of GPUs dropped), `required_driver`,
+    `spread` (OLLAMA_SCHED_SPREAD; None when not logged), `context` (tokens a request of the load, or None),
+    `driver_too_old` (number of GPUs dropped), `required_driver`,
     `notes` (text → count), `load_found` (bool), `offloaded` ([n, m] or None), `committed` (bool), `gpu_layers` (UUID → number),
     `gpu_bytes` (device name → bytes), `cpu_model_bytes`, `model_bytes` (bytes or None), `device_uuids` (device name → UUID), `failure` (line or None).
     """

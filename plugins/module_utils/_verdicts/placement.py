@@ -69,7 +69,10 @@ def conclude(log: Json, embedding: t.Optional[int] = None) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-    """What is asked: which GPUs (`expected_uuids` None: any) must which container use for which model (`digest`: what its name stands for now), with a context of `num_ctx`."""
+    """What is asked: which GPUs (`expected_uuids` None: any) must which container use for which model (`digest`: what its name stands for now).
+
+    `num_ctx`: with which context length, in tokens; None: any.
+    """
 
     container: str
     model: str

@@ -38,8 +38,9 @@ def balance(model: str, expected: t.Optional[t.Sequence[str]], log: Json) -> Che
     if unused and len(sizes) == 1 and not log["spread"]:
         return answer(PASS, "the model is on one of %d GPUs, as Ollama has it for a model that fits there" % len(gpus))
     if unused:
+        number = "one" if len(gpus) - len(sizes) == 1 else str(len(gpus) - len(sizes))
         remedy = "see that the GPU is free when the model is loaded; leave main_gpu and LLAMA_ARG_TENSOR_SPLIT unset, and load the model again"
-        return answer(WARN, "%s of %d GPUs unused: %s" % ("one" if len(gpus) - len(sizes) == 1 else len(gpus) - len(sizes), len(gpus), ", ".join(unused)), remedy)
+        return answer(WARN, "%s of %d GPUs unused: %s" % (number, len(gpus), ", ".join(unused)), remedy)
     parts = ", ".join("%s %.1f GiB (%d %%)" % (gpu, size / GIB, round(100.0 * size / total)) for gpu, size in sorted(sizes.items()))
     if len(sizes) == 1:
         return answer(PASS, "the model is on the only GPU: %s" % parts)

@@ -53,7 +53,7 @@ def build_image_archive() -> Path:
 
     def build(out: Path) -> None:
         root = out / "root"
-        _make_root(root, server)
+        make_root(root, server)
         write_archive(out / "image.tar", root, REFERENCE, CONFIG)
         shutil.rmtree(root)
 
@@ -78,7 +78,8 @@ def _libraries(server: Path) -> list[Path]:
     return sorted({*found, *(path for name in EXTRA_LIBRARIES if (path := libc.parent / name).exists())})
 
 
-def _make_root(root: Path, server: Path) -> None:
+def make_root(root: Path, server: Path) -> None:
+    """Write the tree of the image, with `server` as /usr/bin/ollama."""
     for folder in (*MERGED.values(), str(LIBRARY_FOLDER), *FOLDERS):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for folder, mode in FOLDERS.items():

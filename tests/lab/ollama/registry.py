@@ -12,6 +12,7 @@ import argparse
 import re
 import shutil
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -100,6 +101,7 @@ class Handler(BaseHTTPRequestHandler):
                 if self.server.cut_after is not None and last - first >= self.server.cut_after:
                     # Less than was announced, then the end of the connection: what a client sees of a network that broke.
                     self.wfile.write(source.read(self.server.cut_after))
+                    time.sleep(self.server.cut_pause)
                     self.server.cut_after, self.close_connection = None, True
                 elif last == size - 1:
                     shutil.copyfileobj(source, self.wfile)
@@ -118,6 +120,7 @@ class Registry(ThreadingHTTPServer):
         self.storage_name = storage_name
         # A fault for tests: the next answer that is longer ends after so many bytes.
         self.cut_after: int | None = None
+        self.cut_pause = 0.0
         self.requests: list[str] = []
         self._thread = threading.Thread(target=self.serve_forever, daemon=True)
 
@@ -142,8 +145,12 @@ def main() -> None:
     parser.add_argument("--bind", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--storage-name", default="", help="host name that blob requests are redirected to (default: this server's address)")
+    parser.add_argument("--cut-after", type=int, help="break the connection once, after so many bytes of a blob")
+    parser.add_argument("--cut-pause", type=float, default=0.0, help="seconds that this connection stands still before it breaks")
     arguments = parser.parse_args()
-    Registry(arguments.store, arguments.bind, arguments.port, arguments.storage_name).serve_forever()
+    registry = Registry(arguments.store, arguments.bind, arguments.port, arguments.storage_name)
+    registry.cut_after, registry.cut_pause = arguments.cut_after, arguments.cut_pause
+    registry.serve_forever()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ def judge(text, asked=None, entry=LOADED, trained=None, expected=(A, B)):
 
 TWO_P40 = text_of("16-synthetic-0.17.4-2xP40-qwen3-32b")
 
+FASTEST_FIRST = TWO_P40.replace("Device 0:", "Device 9:").replace("Device 1:", "Device 0:").replace("Device 9:", "Device 1:")
+
 
 def without_second(text):
     """The same load with nothing on CUDA1."""
@@ -43,8 +45,7 @@ def without_second(text):
         (TWO_P40.replace('0000 library=CUDA available="21.7 GiB"', '0000 library=CUDA available="6.0 GiB"'), (A, B), "warn", "50 % of the model with 22 % of"),
         (TWO_P40.replace('available="', 'free="'), (A, B), "unknown", "does not tell the free memory of each GPU"),
         # CUDA numbers the GPUs by another order (FASTEST_FIRST) than the server lists them: only the UUID tells which is which.
-        (TWO_P40.replace("Device 0:", "Device 9:").replace("Device 1:", "Device 0:").replace("Device 9:", "Device 1:").replace('CUDA0 size="9.2', 'CUDA0 size="29.2'),
-         (A, B), "warn", "%s holds 71 %% of the model" % B),
+        (FASTEST_FIRST.replace('CUDA0 size="9.2', 'CUDA0 size="29.2'), (A, B), "warn", "%s holds 71 %% of the model" % B),
         (text_of("13-web-llama.cpp-4gpu-32b-q4km"), None, "unknown", "does not tell which GPUs the server has; the model is on CUDA0, CUDA1, CUDA2, CUDA3"),
         (text_of("01-run-0.17.4-cpu-llamarunner"), (A, B), "skipped", "no GPU is known to hold a part"),
         (text_of("11-iss16415-0.30-driver-too-old-cpu"), (A, B), "skipped", "no GPU is known to hold a part"),
