@@ -38,7 +38,8 @@ def parse(text: str) -> t.Dict[str, str]:
     for line in text.splitlines():
         name, _tab, rest = line.partition("\t")
         version, _tab, time = rest.partition("\t")
-        installed = int(time) if time.isdigit() else 0
-        if version and installed >= found.get(name, (0, ""))[0]:
-            found[name] = (installed, version[len("(none):") :] if version.startswith("(none):") else version)
+        installed = int(time) if time.isdecimal() else 0
+        version = version[len("(none):") :] if version.startswith("(none):") else version
+        if name and version and installed >= found.get(name, (0, ""))[0]:
+            found[name] = (installed, version)
     return {name: version for name, (_installed, version) in found.items()}

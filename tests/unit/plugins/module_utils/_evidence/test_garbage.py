@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FleetError
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gpu_settings, kernel_events, nvidia_smi, ollama_log, packages, pci
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gpu_settings, kernel_events, nvidia_smi, ollama_log, packages, pci, rpm_packages
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import firmware, health
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -125,5 +125,5 @@ def test_no_text_of_a_server_or_of_a_package_list_raises(text):
     ollama_log.parse(text)
     ollama_log.parse("level=INFO source=server.go msg=%s library=%s" % (text, text))
     assert all(version for version in packages.dpkg("Package: x\nStatus: install ok installed\n" + text).values())
-    packages.rpm(text)
+    assert all(name and version for name, version in rpm_packages.parse(text).items())
     assert kernel_events.classify([{"seconds_ago": 1.0, "text": "NVRM: " + text}]) is not None
