@@ -97,7 +97,7 @@ options:
     default: 4
   progress_file:
     description:
-      - A file on the target that holds, while a pull goes on, one line such as C(qwen3:32b: 43 % of 18.8 GiB). It is replaced as a whole, and gone at the end.
+      - A file on the target that holds, while a pull goes on, one line such as C(qwen3:32b 43 % of 18.8 GiB). It is replaced as a whole, and gone at the end.
       - When omitted, no progress is written.
     type: path
   store_path:
