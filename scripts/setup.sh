@@ -55,7 +55,7 @@ mkdir -p "$GPUOPS_CACHE"
 exec 9>"$GPUOPS_CACHE/setup.lock"
 flock 9
 as_packages apt-utils busybox-static ca-certificates dmidecode docker.io dpkg-dev gcc g++ git gnupg iptables kmod libc6-dev libstb-dev make mmdebstrap \
-  nlohmann-json3-dev pciutils python3-venv xz-utils
+  nlohmann-json3-dev openssh-client pciutils python3-venv xz-utils
 start_docker 9>&-
 make_venv
 mkdir -p "$(dirname "$GPUOPS_LINK")"

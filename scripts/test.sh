@@ -54,17 +54,13 @@ do_artifact() (
 do_lab() {
   nodes_started=1
   python3 -m tests.lab.ollama.build >/dev/null
-  python3 -m pytest tests/unit tests/lab/tests -q -m lab
+  # By file, so that the tests of one file share its nodes.
+  python3 -m pytest tests/unit tests/lab/tests -q -m lab -n 2 --dist loadfile
 }
 
 do_molecule() {
   nodes_started=1
-  local scenario
-  for scenario in molecule/*/molecule.yml; do
-    scenario=$(basename "$(dirname "$scenario")")
-    stage "molecule $scenario"
-    molecule test -s "$scenario"
-  done
+  python3 scripts/molecule.py
 }
 
 for one in "$@"; do

@@ -14,7 +14,7 @@ description:
   - A wish that the host cannot meet is a line of RV(_value.problems), so that all of them are known before a container is touched.
 options:
   _input:
-    description: Instances, with the keys of C(ollama_instances) of the role M(gpuops.fleet.ollama).
+    description: Instances, with the keys of C(ollama_instances) of the role C(gpuops.fleet.ollama).
     type: list
     elements: dict
     required: true

@@ -10,7 +10,7 @@ short_description: Where the models of a host are computed, as a table
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 description:
-  - Makes plain text of what the role M(gpuops.fleet.ollama) proved. One line a server and model, with the layers and the memory of each GPU.
+  - Makes plain text of what the role C(gpuops.fleet.ollama) proved. One line a server and model, with the layers and the memory of each GPU.
 options:
   _input:
     description: The servers, as in C(ollama_result.servers).

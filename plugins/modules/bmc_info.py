@@ -18,22 +18,9 @@ description:
   - Nothing is changed; only C(GET) requests are sent, to O(base_url) alone, whatever the service links to.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-    details:
-      - This module only reads, so it does the same in check mode.
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
-    support: N/A
-    details:
-      - This module does not change state.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
-    details:
-      - This module never reports a change.
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
+  - gpuops.fleet.attributes.reads
 options:
   base_url:
     description: Address of the BMC, with V(https).

@@ -23,28 +23,12 @@ description:
   - In a virtual machine, checks of the link are V(skipped), and what the virtual firmware did is named so.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-    details:
-      - This module only judges and changes nothing, so it does the same in check mode.
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
-    support: N/A
-    details:
-      - This module does not change state.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
-    details:
-      - This module never reports a change.
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
+  - gpuops.fleet.attributes.reads
+  - gpuops.fleet.checks
+  - gpuops.fleet.checks.facts
 options:
-  facts:
-    description:
-      - The facts to judge, as M(gpuops.fleet.gpu_facts) returned them in C(ansible_facts.gpu).
-      - When omitted, they are read now, with the subset V(kernel_log).
-    type: dict
   platform_role:
     description:
       - What the machine is for. V(baremetal) uses its GPUs itself, V(passthrough) gives them to virtual machines.
@@ -63,14 +47,6 @@ options:
         and C(canonical), which is V(above_4g), V(aspm), V(sriov) or V(resizable_bar) for the settings that concern GPUs.
       - When omitted, C(firmware.bmc_setting) is left out.
     type: dict
-  fail_on:
-    description:
-      - The task fails when a check ends with one of these statuses.
-      - An empty list makes the task report only.
-    type: list
-    elements: str
-    choices: [fail, unknown, warn, pass, skipped]
-    default: [fail]
 seealso:
   - module: gpuops.fleet.gpu_facts
 """

@@ -18,6 +18,9 @@ description:
     Both give the same values. Neither is asked while the C(nvidia) kernel module is not loaded.
 author:
   - the gpuops.fleet contributors (@gpuops)
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
+  - gpuops.fleet.attributes.reads
 options:
   reader:
     description:
@@ -38,24 +41,15 @@ options:
       - What to gather. What is left out is V(null) with the reason C(not gathered).
       - V(pci) is what the PCI bus tells of the devices, V(devices) adds NVML's values, V(driver) is versions and packages of the
         driver, V(host) is the system around them. These are cheap and the default.
-      - V(topology) adds how the GPUs reach each other (and reads V(pci) for it), V(dkms) the states of DKMS builds, V(boot) the kernel of the
+      - V(topology) adds how the GPUs reach each other (and reads V(pci) for it), V(dkms) the states of DKMS builds, V(packages) where the
+        driver's packages come from, which are held, what unattended-upgrades may replace and the keys that Secure Boot takes, V(boot) the kernel of the
         boot loader's default entry, V(kernel_log) this boot's messages about GPUs, V(power) the power supplies as DMI tells of them, and
         V(inforom) has the checksum of each InfoROM computed, for which the driver reads the GPU's flash memory.
       - V(all) is all of them.
     type: list
     elements: str
-    choices: [all, pci, devices, driver, host, topology, dkms, boot, kernel_log, power, inforom]
+    choices: [all, pci, devices, driver, host, topology, dkms, packages, boot, kernel_log, power, inforom]
     default: [pci, devices, driver, host]
-attributes:
-  check_mode:
-    description: Runs in check mode and does the same.
-    support: full
-  diff_mode:
-    description: Nothing is changed, so there is no difference to show.
-    support: none
-  idempotent:
-    description: Nothing is changed.
-    support: full
 requirements:
   - Python 3.8 or later on the target
   - C(nvidia-ml-py) 11.450 or later on the target is optional

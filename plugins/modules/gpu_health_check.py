@@ -21,22 +21,11 @@ description:
   - As long as no driver is loaded, only C(gpu.count) can be answered.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-    details:
-      - This module only judges and changes nothing, so it does the same in check mode.
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
-    support: N/A
-    details:
-      - This module does not change state.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
-    details:
-      - This module never reports a change.
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
+  - gpuops.fleet.attributes.reads
+  - gpuops.fleet.checks
+  - gpuops.fleet.checks.facts
 options:
   expected_count:
     description:
@@ -104,19 +93,6 @@ options:
       - When omitted, all of a board whose links are wired (SXM, HGX).
       - On boards with an optional bridge some inactive links are a warning then, and none at all is fine.
     type: int
-  facts:
-    description:
-      - The facts to judge, as M(gpuops.fleet.gpu_facts) returned them in C(ansible_facts.gpu).
-      - When omitted, they are read now.
-    type: dict
-  fail_on:
-    description:
-      - The task fails when a check ends with one of these statuses.
-      - An empty list makes the task report only.
-    type: list
-    elements: str
-    choices: [fail, unknown, warn, pass, skipped]
-    default: [fail]
 seealso:
   - module: gpuops.fleet.gpu_facts
   - module: gpuops.fleet.nvidia_driver_check

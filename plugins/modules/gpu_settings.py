@@ -18,15 +18,14 @@ description:
   - ECC mode is kept by the board itself and takes effect with the next reset or reboot; RV(reset_pending) lists the GPUs that wait for it.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: full
 options:
   gpus:
@@ -276,6 +275,9 @@ def set_gpus(fleet: FleetModule) -> None:
         raise PolicyError("nothing to set: name at least one of %s" % ", ".join(plan.SETTINGS))
     reader, gpus, chosen = look(fleet)
     asked = wished if present else {}
+    clocks = asked.get("application_clocks")
+    if clocks and any(plan.present(gpu, "application_clocks") not in (None, clocks) for gpu in chosen):
+        gpu_settings.add_supported_clocks(fleet.run_command, reader, chosen, fleet.params["timeout_seconds"])
     changes = plan.changes(chosen, asked) if asked else []
     kept = look_at_keeping(fleet, gpus, chosen, wished)
     keeps_otherwise = bool(kept.changed) or not kept.settled

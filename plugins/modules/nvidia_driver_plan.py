@@ -13,7 +13,9 @@ description:
   - A loaded driver that meets O(floor_version), every pin, and supports every GPU is left alone.
   - Otherwise the newest branch is chosen that NVIDIA maintains and that supports B(every) GPU of the host, in a flavour of kernel modules
     that drives every GPU. A branch that would lose a card is never chosen.
-  - Knows what each GPU needs from a catalogue of boards and architectures; nothing is fetched.
+  - Knows what each GPU needs from a catalogue of boards and architectures, from the C(supported-gpus.json) of the installed driver where the
+    facts have it, and from O(supported_gpus) and O(boards); nothing is fetched.
+  - With O(package_source) it also names the packages, in exact versions, and refuses what the source cannot give.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 attributes:
@@ -68,6 +70,40 @@ options:
       - The day for which branches are judged maintained, as YYYY-MM-DD.
       - When omitted, the date of the catalogue.
     type: str
+  features:
+    description:
+      - What driver and hardware are to be able to do. Raises the floor to the oldest driver that can; the plan is V(impossible) when a GPU never can.
+      - V(cuda11), V(cuda12), V(cuda13) for programs of any minor version, V(cuda-12.8) for what needs the driver of that very toolkit (PTX, new functions),
+        V(dlss3), V(open_kernel_modules), and V(ollama-0.30) for a release of Ollama.
+    type: list
+    elements: str
+  latest_supported:
+    description: Replace a driver that does by the newest one that supports every GPU.
+    type: bool
+    default: false
+  package_source:
+    description:
+      - What a package source has, as the role C(gpuops.fleet.nvidia_driver) reads it. Only what it has is chosen, and the plan names the packages.
+      - V(manager) (V(apt) or V(dnf)), V(distribution), V(distribution_version), V(versions) (package name to versions, newest first, with the epoch for
+        dnf), and as far as they apply V(depends) (package name to version to its dependencies), V(transitional) (names that only bring another
+        branch), V(kernel_flavour) (Ubuntu), V(streams) (of the dnf module nvidia-driver), and V(module_source) (V(auto), V(prebuilt), V(precompiled)
+        or V(dkms)).
+    type: dict
+  supported_gpus:
+    description:
+      - Contents of a C(supported-gpus.json) as NVIDIA ships it with each driver, for what the catalogue does not know.
+      - When omitted, the entries that the facts have from the installed driver.
+    type: dict
+  boards:
+    description:
+      - Corrections of what is known of boards. PCI device id (V(1b38), or V(25b6:10de:14a9) with that of the subsystem) to a dict with any of
+        V(first_branch), V(last_branch), V(flavors) and V(architecture).
+    type: dict
+  dkms_key_enrolled:
+    description:
+      - Whether the firmware knows the key with which DKMS signs modules on this host. Matters with Secure Boot.
+      - When omitted, as the facts tell.
+    type: bool
   facts:
     description:
       - The facts to judge, as M(gpuops.fleet.gpu_facts) returned them in C(ansible_facts.gpu).
@@ -85,6 +121,11 @@ EXAMPLES = r"""
     available_branches: [535, 580, 595]
   register: driver
 
+- name: Plan a driver for a release of Ollama, from the recorded facts of a host
+  gpuops.fleet.nvidia_driver_plan:
+    facts: "{{ lookup('file', 'gpu-facts.json') | from_json }}"
+    features: [cuda12, ollama-0.30]
+
 - name: Show the plan
   ansible.builtin.debug:
     var: driver.plan
@@ -97,7 +138,9 @@ plan:
   type: dict
   contains:
     action:
-      description: One of V(none), V(install), V(upgrade), V(downgrade), V(reload), V(reboot), V(impossible).
+      description:
+        - One of V(none), V(install), V(upgrade), V(downgrade), V(reinstall) (the right version is not whole, or one of the kernels lacks it),
+          V(reload), V(reboot), V(impossible).
       type: str
       sample: upgrade
     reasons:
@@ -124,7 +167,7 @@ plan:
       type: str
       sample: proprietary
     version:
-      description: Its exact version when O(version) pins one, else null.
+      description: Its exact version when O(version) pins one or O(package_source) names it, else null.
       type: str
       sample: 580.95.05
     current_version:
@@ -137,6 +180,52 @@ plan:
           V(reboot) (nouveau is loaded or programs use the GPUs).
       type: str
       sample: reload
+    needs_reboot:
+      description: Whether it takes a reboot.
+      type: bool
+      sample: false
+    packages:
+      description: What the package manager is to install, in exact versions. Empty without O(package_source) and when no package changes.
+      type: list
+      elements: str
+      sample: [nvidia-utils-580-server=580.95.05-0ubuntu0.24.04.1]
+    headers:
+      description: Kernel header packages that DKMS needs and the host lacks.
+      type: list
+      elements: str
+      sample: []
+    remove:
+      description: Installed packages of another branch, flavour or source that go in the same transaction.
+      type: list
+      elements: str
+      sample: [linux-modules-nvidia-535-server-generic]
+    source:
+      description: One of V(ubuntu_archive), V(cuda_repository), V(debian_archive), V(dnf_module), V(dnf), or null.
+      type: str
+      sample: ubuntu_archive
+    module_source:
+      description: Where the kernel module comes from. One of V(prebuilt), V(precompiled), V(dkms), or null.
+      type: str
+      sample: prebuilt
+    stream:
+      description: Stream of the dnf module nvidia-driver, or null.
+      type: str
+      sample: null
+    kernels:
+      description: Kernel releases that the module must exist for, the running one and that of the next boot.
+      type: list
+      elements: str
+      sample: [6.8.0-60-generic]
+    features:
+      description: What O(features) and O(cuda_major) ask for, each with its C(name), C(status) (V(met), V(needs_driver) or V(impossible)) and C(detail).
+      type: list
+      elements: dict
+      sample: [{name: cuda12, status: met, detail: "CUDA 12 needs driver 525.60.13 on Tesla P40 at 0000:3b:00.0"}]
+    warnings:
+      description: What is not in the way and wants attention, one line each.
+      type: list
+      elements: str
+      sample: ["R535 (long-term support branch) was maintained until 2026-06-30"]
 checks:
   description:
     - The plan as the check C(driver.plan). V(fail) for an impossible one, V(warn) for one that changes something, V(pass) for none, V(skipped) without a GPU.
@@ -179,6 +268,12 @@ POLICY_ARGUMENTS = {
     "available_branches": {"type": "list", "elements": "int"},
     "cuda_major": {"type": "int"},
     "date": {"type": "str"},
+    "features": {"type": "list", "elements": "str"},
+    "latest_supported": {"type": "bool", "default": False},
+    "package_source": {"type": "dict"},
+    "supported_gpus": {"type": "dict"},
+    "boards": {"type": "dict"},
+    "dkms_key_enrolled": {"type": "bool"},
 }
 
 

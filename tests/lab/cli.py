@@ -10,6 +10,8 @@ from tests.lab.cache import progress
 from tests.lab.errors import LabError
 from tests.lab.hardware.profile import profile_names
 from tests.lab.node import lifecycle
+from tests.lab.node.image import RECIPES
+from tests.lab.packages.build import EXTRAS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -20,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("profile", choices=profile_names(), metavar="PROFILE", help=", ".join(profile_names()))
     up.add_argument("--name", help="name of the node (default: the profile)")
     up.add_argument("--inventory", type=Path, help="write the inventory to this file instead")
-    up.add_argument("--release", choices=["trixie", "bookworm"], help="Debian release of the userland (default: from the profile's identity)")
+    up.add_argument("--release", choices=sorted(RECIPES), help="userland (default: the one of the profile's identity)")
 
     down = commands.add_parser("down", help="remove a node and its volumes")
     which = down.add_mutually_exclusive_group(required=True)
@@ -38,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     inject.add_argument("fault", choices=sorted(faults.FAULTS), metavar="FAULT")
     inject.add_argument("--name", help="name of the node; may be left out when there is one")
     inject.add_argument("setting", nargs="*", metavar="key=value")
+
+    repository = commands.add_parser("repository", help="build and serve one more package repository; prints its apt source")
+    repository.add_argument("extra", choices=sorted(EXTRAS), metavar="REPOSITORY", help=", ".join(sorted(EXTRAS)))
+    repository.add_argument("--name", help="make it an apt source of this node")
 
     commands.add_parser("clean", help="down --all, and remove images and build products")
     return parser
@@ -78,6 +84,8 @@ def _run(options: argparse.Namespace) -> int:
     elif options.command == "inject":
         node = lifecycle.find(options.name)
         progress(faults.inject(options.fault, node, _settings(options.setting)))
+    elif options.command == "repository":
+        print(lifecycle.serve(options.extra, options.name), end="")
     elif options.command == "clean":
         lifecycle.clean()
     return 0

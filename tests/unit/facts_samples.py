@@ -112,12 +112,15 @@ def facts(*devices, loaded="580.95.05", library="same", disk="same", flavor="pro
         "driver": {
             "loaded_version": loaded, "library_version": library, "flavor": flavor if loaded or disk else None, "module_versions": modules,
             "module_flavors": dict.fromkeys(modules or (), flavor), "module_signers": dict.fromkeys(modules or ()), "dkms": [],
-            "nouveau_loaded": host.pop("nouveau", False), "packages": {}, "reader": "pynvml" if loaded else None,
+            "nouveau_loaded": host.pop("nouveau", False), "packages": {}, "package_sources": {}, "held_packages": [],
+            "unmanaged": [], "supported_gpus": None, "reader": "pynvml" if loaded else None,
             "unavailable": {} if loaded else {"loaded_version": "the nvidia kernel module is not loaded"}, "sources": {},
         },
         "host": {
             "kernel_release": kernel, "kernel_command_line": "BOOT_IMAGE=/vmlinuz root=/dev/sda2 ro", "boot_kernel_release": kernel,
-            "virtualization": "none", "secure_boot": False, "system_vendor": "Dell Inc.", "iommu_group_count": 0, "aspm_policy": "default",
+            "virtualization": "none", "secure_boot": False, "kernel_flavour": "generic", "kernel_headers": [kernel],
+            "module_keys": {"certificate": None, "subject": None, "enrolled": None, "names": None},
+            "unattended_upgrades": {"enabled": False, "would_touch": []}, "system_vendor": "Dell Inc.", "iommu_group_count": 0, "aspm_policy": "default",
             "topology": {}, "nvswitches": [], "fabric_manager": {"version": None, "active": False}, "kernel_events": [],
             "power": None, "power_sources": [], "processor_limit_watts": None, "unavailable": {}, "sources": {}, **host,
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.block import Block
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
+from ansible.utils.plugin_docs import add_fragments
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog import check_ids
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,12 +26,32 @@ NAME = r"(gpu|firmware|power|driver|container|ollama)\.[a-z][a-z0-9_]*|pcie\.(wi
 
 
 def constants(path):
-    """The documentation strings of a plugin."""
+    """The documentation strings of a plugin, as they are written."""
     found = {}
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             found[node.targets[0].id] = node.value.value
     return found
+
+
+def resolved(path):
+    """DOCUMENTATION of a module with the fragments that it names."""
+    docs = yaml.safe_load(constants(path)["DOCUMENTATION"])
+    add_fragments(docs, str(path), FragmentLoader(), is_module=True)
+    return docs
+
+
+class FragmentLoader:
+    """Finds doc fragments in this checkout, by the names that Ansible finds them by in the installed collection."""
+
+    def get(self, name):
+        collection, _dot, short = name.rpartition(".")
+        path = ROOT / "plugins" / "doc_fragments" / ("%s.py" % short)
+        if collection != "gpuops.fleet" or not path.exists():
+            return None
+        fragment = importlib.import_module("ansible_collections.gpuops.fleet.plugins.doc_fragments.%s" % short).ModuleDocFragment()
+        fragment.ansible_name = name
+        return fragment
 
 
 def tasks(blocks):
@@ -43,7 +65,7 @@ def tasks(blocks):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_a_module_is_documented(path):
     found = constants(path)
-    docs, returns = (yaml.safe_load(found[name]) for name in ("DOCUMENTATION", "RETURN"))
+    docs, returns = resolved(path), yaml.safe_load(found["RETURN"])
     examples = DataLoader().load(found["EXAMPLES"])  # knows !unsafe
     assert docs["module"] == path.stem and docs["version_added"] and docs["short_description"] and docs["description"] and docs["author"]
     for name in ("check_mode", "diff_mode", "idempotent"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.__main__ import remote_tasks
+from tests.bench.playbook import module_tasks
 from tests.lab.cli import main as lab
 
 NODE = "default"
@@ -120,7 +120,7 @@ def test_second_run_changes_nothing_without_a_network():
     finally:
         lab(["inject", "network-restore", "--name", NODE])
     assert changed_tasks(result) == []
-    assert remote_tasks(result) <= 30
+    assert module_tasks(result) <= 30
 
 
 def test_check_mode_agrees_with_the_real_run():

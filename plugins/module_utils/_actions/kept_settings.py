@@ -42,12 +42,12 @@ def _remove(path: str) -> None:
             pass  # others have files there
 
 
-def systemctl(run: Run, *arguments: str) -> None:
+def systemctl(run: Run, *arguments: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
     """Run systemctl. Raises ActionError with what it, and the unit's log, say."""
-    rc, out, err = run(["systemctl"] + list(arguments), timeout_seconds=TIMEOUT_SECONDS)
+    rc, out, err = run(["systemctl"] + list(arguments), timeout_seconds=timeout_seconds)
     if rc == 0:
         return
-    said = " ".join((err or out).split())
+    said = "no end within %g s" % timeout_seconds if rc == 124 else " ".join((err or out).split())
     if arguments[0] in ("start", "restart"):
         _rc, log, _err = run(["journalctl", "--unit", arguments[-1], "--lines", "5", "--output", "cat", "--no-pager"], timeout_seconds=TIMEOUT_SECONDS)
         said = "%s (log: %s)" % (said, " ".join(log.split()))

@@ -21,7 +21,7 @@ Facts = t.Dict[str, t.Any]
 READERS = ("auto", "pynvml", "nvidia_smi", "none")
 # What is read unless told otherwise, and what costs more: a command, a log, a flash memory, or code that most hosts need not compile.
 CHEAP = ("pci", "devices", "driver", "host")
-SUBSETS = ("all",) + CHEAP + ("topology", "dkms", "boot", "kernel_log", "power", "inforom")
+SUBSETS = ("all",) + CHEAP + ("topology", "dkms", "packages", "boot", "kernel_log", "power", "inforom")
 NOT_GATHERED = "not gathered"
 # nvmlReturn_t after which another way to the same library can still answer: not found, function not found.
 TRY_NEXT = (12, 13)
@@ -39,10 +39,10 @@ def read_gpu(run: Run, reader: str = "auto", timeout_seconds: float = 20, gather
     module = driver.loaded(root)
     # NVML first, in a child process: it takes longest, and the files are read meanwhile.
     asking = _start(run, reader if "devices" in wanted else "none", timeout_seconds, module["loaded"], "inforom" in wanted)
-    gpus, nvswitches = pci.scan(root) if wanted & {"pci", "devices", "host", "topology"} else ([], [])
+    gpus, nvswitches = pci.scan(root) if wanted & {"pci", "devices", "host", "topology", "packages"} else ([], [])
     devices = pci.read(root, gpus) if wanted & {"pci", "devices", "topology"} else None
     installed, package_source, package_reason = None, "", NOT_GATHERED
-    if wanted & {"driver", "host"}:
+    if wanted & {"driver", "host", "packages"}:
         from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import packages
 
         installed, package_source, package_reason = packages.read(run, root, timeout_seconds)
@@ -59,6 +59,11 @@ def read_gpu(run: Run, reader: str = "auto", timeout_seconds: float = 20, gather
 
         host_facts = host.read(run, root, timeout_seconds, installed, nvswitches)
     extra_driver, extra_host = _extras(wanted, run, root, timeout_seconds)
+    if "packages" in wanted:
+        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import driver_origin
+
+        of_driver, of_host = driver_origin.read(run, (installed, package_reason), gpus, root, timeout_seconds)
+        extra_driver, extra_host = _merged(extra_driver, of_driver) or {}, _merged(extra_host, of_host) or {}
     answer = _finish(asking, run, reader, timeout_seconds, "inforom" in wanted)
     if "devices" not in wanted:
         answer["error"] = NOT_GATHERED

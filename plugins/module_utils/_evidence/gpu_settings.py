@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import EvidenceError
@@ -68,6 +69,36 @@ def read(run: Run, timeout_seconds: float = 20, reader: str = "auto") -> t.Tuple
     if error or not gpus:
         raise EvidenceError("the settings of the GPUs cannot be read through %s: %s" % (reader, error or "no GPU"), reader=reader)
     return reader, gpus
+
+
+def add_supported_clocks(run: Run, reader: str, gpus: t.Sequence[Gpu], timeout_seconds: float = 20) -> None:
+    """Give each GPU `supported_clocks`: `[(memory MHz, [graphics MHz])]`, highest first; None when it does not tell. `reader` as from `read`."""
+    if reader == "pynvml":
+        found = dict(Child(lambda emit: _ask_clocks(emit, [gpu["index"] for gpu in gpus]), timeout_seconds).results()[0])
+        for gpu in gpus:
+            gpu["supported_clocks"] = found.get(gpu["index"]) or None
+        return
+    query = "--query-supported-clocks=gpu_uuid,memory,graphics"
+    _rc, out, _err = run(["nvidia-smi", query, "--format=csv,noheader,nounits"], timeout_seconds=timeout_seconds)
+    listed: t.Dict[str, t.Dict[int, t.List[int]]] = {}
+    for line in out.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == 3 and cells[1].isdigit() and cells[2].isdigit():
+            listed.setdefault(cells[0], {}).setdefault(int(cells[1]), []).append(int(cells[2]))
+    for gpu in gpus:
+        gpu["supported_clocks"] = list(listed.get(gpu["uuid"], {}).items()) or None
+
+
+def _ask_clocks(emit: Emit, indices: t.Sequence[int]) -> None:
+    binding = importlib.import_module("pynvml")
+    binding.nvmlInit()
+    for index in indices:
+        try:
+            handle = binding.nvmlDeviceGetHandleByIndex(index)
+            memory = [int(mhz) for mhz in binding.nvmlDeviceGetSupportedMemoryClocks(handle)]
+            emit((index, [(mhz, [int(one) for one in binding.nvmlDeviceGetSupportedGraphicsClocks(handle, mhz)]) for mhz in memory]))
+        except Exception:  # a GPU that lists no clocks refuses a pair by itself
+            emit((index, None))
 
 
 def refusal(error: Exception) -> str:
@@ -142,11 +173,16 @@ def _cell(key: str, text: str) -> t.Any:
             raise ValueError(text)
         return text
     if key == "bus_address":
-        return bus_address(text)
+        address = bus_address(text)
+        if address is None:
+            raise ValueError(text)
+        return address
     if key in ("persistence_mode", "ecc_mode", "ecc_mode_pending"):
         if text not in ("Enabled", "Disabled"):
             raise ValueError(text)
         return text == "Enabled"
     if key == "compute_mode":
         return COMPUTE_MODES[COMPUTE_MODES.index(text.lower())]
+    if not re.match(r"[0-9]{1,9}(\.[0-9]+)?\Z", text):
+        raise ValueError(text)
     return float(text) if key.endswith("_watts") else int(text)

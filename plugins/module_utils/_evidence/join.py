@@ -36,9 +36,11 @@ FROM_SYSFS = [
     field for field in DEVICE
     if field.startswith(("pci.", "pcie.upstream.")) and not re.match(r"pci\.(sub|vendor|device)", field)
 ] + ["bar1.address", "bar1.size_mib", "pcie.aspm"]  # fmt: skip
-DRIVER = ("loaded_version library_version flavor module_versions module_flavors module_signers dkms packages nouveau_loaded cuda_version reader").split()
+DRIVER = ("loaded_version library_version flavor module_versions module_flavors module_signers dkms packages package_sources held_packages"
+          " unmanaged supported_gpus nouveau_loaded cuda_version reader").split()
 HOST = (
-    "kernel_release kernel_command_line boot_kernel_release virtualization secure_boot system_vendor iommu_group_count aspm_policy topology nvswitches"
+    "kernel_release kernel_command_line boot_kernel_release virtualization secure_boot module_keys kernel_headers kernel_flavour"
+    " unattended_upgrades system_vendor iommu_group_count aspm_policy topology nvswitches"
     " fabric_manager.version fabric_manager.active kernel_events power power_sources processor_limit_watts docker.version container_toolkit.version"
 ).split()
 

@@ -30,9 +30,9 @@ def texts(paths: t.Iterable[str]) -> t.Dict[str, t.Optional[str]]:
     return found
 
 
-def units(run: Run, *names: str) -> t.Dict[str, t.Dict[str, str]]:
-    """Name → PROPERTIES of each unit; none where systemd does not answer."""
-    _rc, out, _err = run(["systemctl", "show", "--property=" + PROPERTIES] + list(names), timeout_seconds=TIMEOUT_SECONDS)
+def units(run: Run, *names: str, properties: str = PROPERTIES) -> t.Dict[str, t.Dict[str, str]]:
+    """Name → `properties` of each unit; none where systemd does not answer."""
+    _rc, out, _err = run(["systemctl", "show", "--property=" + properties] + list(names), timeout_seconds=TIMEOUT_SECONDS)
     found = {}
     for name, block in zip(names, out.strip().split("\n\n")):
         found[name] = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)

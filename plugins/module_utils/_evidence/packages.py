@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
 
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import rpm_packages
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.files import read_text
 
 Run = t.Callable[..., t.Tuple[int, str, str]]
 
 DPKG_STATUS = "/var/lib/dpkg/status"
-RPM_DATABASES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 STATUS_BYTES = 64 * 1024 * 1024
 
 DRIVER = re.compile(r"^(?:nvidia-|libnvidia-|linux-(?:modules|objects|signatures)-nvidia|xserver-xorg-video-nvidia|cuda-drivers|kmod-nvidia|dkms-nvidia"
@@ -27,17 +26,18 @@ NAME_GLOBS = ("*nvidia*", "cuda-drivers*", "docker*", "moby-engine")
 def read(run: Run, root: str = "", timeout_seconds: float = 20) -> t.Tuple[t.Optional[t.Dict[str, str]], str, str]:
     """`({package: version}, source, reason)` of the installed packages that matter for a GPU server; None and the reason when unreadable.
 
-    dpkg's database is read as text; an rpm database only `rpm` can read.
+    dpkg's database is read as text; an rpm database only `rpm` can read. A host can have both: the tool of the other family is a package like any other.
     """
     text, why = read_text(root + DPKG_STATUS, STATUS_BYTES)
-    if text is not None:
-        return dpkg(text), DPKG_STATUS, ""
-    if not any(os.path.isdir(root + path) for path in RPM_DATABASES):
+    of_dpkg = {} if text is None else dpkg(text)
+    if of_dpkg or not rpm_packages.exists(root):
+        if text is not None:
+            return of_dpkg, DPKG_STATUS, ""
         return None, "", "neither a dpkg nor an rpm database (%s)" % (why.replace(root, "", 1) if root else why)
-    rc, out, err = run(["rpm", "-qa", "--qf", "%{NAME}\t%{EPOCH}:%{VERSION}-%{RELEASE}\n"] + list(NAME_GLOBS), timeout_seconds=timeout_seconds)
-    if rc != 0:
-        return None, "", "rpm -qa: rc %d %s" % (rc, err.strip()[:200])
-    return rpm(out), "rpm -qa", ""
+    found, reason = rpm_packages.read(run, NAME_GLOBS, timeout_seconds)
+    if found or text is None:
+        return found, "" if found is None else rpm_packages.SOURCE, reason
+    return of_dpkg, DPKG_STATUS, ""
 
 
 STANZA = re.compile(r"^Package: (\S*(?:nvidia|cuda-drivers|docker|moby-engine)\S*)\n(.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -51,16 +51,6 @@ def dpkg(text: str) -> t.Dict[str, str]:
         fields = dict(FIELD.findall(match.group(2)))
         if fields.get("Status", "").split(" ")[-1] == "installed" and fields.get("Version"):
             found[match.group(1)] = fields["Version"]
-    return found
-
-
-def rpm(text: str) -> t.Dict[str, str]:
-    """`{package: [epoch:]version-release}` from lines `name TAB epoch:version-release`; rpm prints `(none)` for no epoch."""
-    found = {}
-    for line in text.splitlines():
-        name, tab, version = line.partition("\t")
-        if tab and version:
-            found[name] = version[len("(none):") :] if version.startswith("(none):") else version
     return found
 
 

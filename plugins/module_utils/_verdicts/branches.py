@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.architectures import ARCHITECTURES
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.branches import BRANCHES, OPEN_DEFAULT_SINCE, OPEN_SINCE, PROPRIETARY_UNTIL
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.boards import board
@@ -26,26 +25,31 @@ class Card(t.NamedTuple):
     flavors: t.Optional[t.Tuple[str, ...]]
 
 
-def card(device: t.Dict[str, t.Any]) -> Card:
-    """The demands of a device of the facts: from the board catalogue, else from its architecture."""
+def card(device: t.Dict[str, t.Any], limits: t.Optional[t.Any] = None) -> Card:
+    """The demands of a device of the facts: from the board catalogue, else from its architecture. `limits` (board_limits.Limits) may correct them."""
     name = "%s at %s" % (known.model(device), known.subject(device))
     pci = device.get("pci")
     found = board(pci) if isinstance(pci, dict) else None
     if found:
-        return Card(name, found["architecture"], found["first_branch"], found["last_branch"], tuple(found["flavors"]))
-    architecture = known.text(device.get("architecture"))
-    row = ARCHITECTURES.get((architecture or "").lower())
-    if row is None:
-        return Card(name, None, None, None, None)
-    first = row["first_branches"].get(known.text(device.get("compute_capability")), row["first_branch"])
-    return Card(name, architecture, first, row["last_branch"], tuple(row["flavors"]))
+        known_card = Card(name, found["architecture"], found["first_branch"], found["last_branch"], tuple(found["flavors"]))
+    else:
+        from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.architectures import ARCHITECTURES
+
+        architecture = known.text(device.get("architecture"))
+        row = ARCHITECTURES.get((architecture or "").lower())
+        if row is None:
+            known_card = Card(name, architecture, None, None, None)
+        else:
+            first = row["first_branches"].get(known.text(device.get("compute_capability")), row["first_branch"])
+            known_card = Card(name, architecture, first, row["last_branch"], tuple(row["flavors"]))
+    return known_card if limits is None else limits.correct(known_card, pci)
 
 
 def refusals(cards: t.Iterable[Card], branch: int, flavor: t.Optional[str] = None) -> t.List[str]:
     """Why `branch` (in `flavor`, None: in any) does not drive every card: one line a card that it would lose; empty when it drives all."""
     found = []
     for one in cards:
-        what = "%s (%s)" % (one.name, one.architecture)
+        what = "%s (%s)" % (one.name, one.architecture or "architecture not known")
         if one.last_branch is not None and branch > one.last_branch:
             found.append("R%d does not support %s: its last branch is R%d" % (branch, what, one.last_branch))
         elif one.first_branch is not None and branch < one.first_branch:
@@ -64,6 +68,11 @@ def flavors(cards: t.Iterable[Card], branch: int) -> t.List[str]:
     order = [OPEN, PROPRIETARY] if branch >= OPEN_DEFAULT_SINCE else [PROPRIETARY, OPEN]
     cards = list(cards)
     return [flavor for flavor in order if not refusals(cards, branch, flavor)]
+
+
+def flavor_of(value: t.Any) -> t.Optional[str]:
+    """`value` when it names a flavour of kernel modules, else None."""
+    return value if value in (OPEN, PROPRIETARY) else None
 
 
 def maintained(branch: int, date: str) -> bool:

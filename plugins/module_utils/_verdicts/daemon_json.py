@@ -45,7 +45,7 @@ def plan(text: t.Optional[str], options: t.Mapping[str, t.Any]) -> t.Dict[str, t
     Returned: `text` (what the file has to hold; what it holds when nothing changes), `changed`, `action` (none, reload, restart), `reload_keys` and
     `restart_keys` (the keys at the top that change, by what they need), and `problem` ("" when the file could be read).
     """
-    answer = {"text": text, "changed": False, "action": NONE, "reload_keys": [], "restart_keys": [], "problem": ""}
+    answer: t.Dict[str, t.Any] = {"text": text, "changed": False, "action": NONE, "reload_keys": [], "restart_keys": [], "problem": ""}
     try:
         present = read(text)
     except DaemonJsonError as error:

@@ -7,43 +7,40 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.branches import BRANCHES
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, WARN, Check, evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import branches
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_policy import AUTO, Policy
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_state import NoDriverError, State
 
-
-class NoDriverError(Exception):
-    """No driver does what facts and policy ask for; carries the blockers."""
-
-    def __init__(self, *blockers: str):
-        super().__init__(blockers)
-        self.blockers = list(blockers)
+CHANGES = ("install", "upgrade", "downgrade", "reinstall")
 
 
 def plan(facts: t.Any, policy: Policy) -> t.Dict[str, t.Any]:
-    """The driver plan for a host.
-
-    Keys: `action` (none, install, upgrade, downgrade, reload, reboot, impossible), `reasons`, `steps`, `blockers` (lists of lines), `branch`,
-    `flavor` and `version` (pinned version or None) of the driver that the host is to have, `current_version`, and `activation`: how a
-    changed driver comes to life (none, load, reload, reboot).
-    """
+    """The driver plan for a host, with the keys that docs/architecture.md names under "Plan"."""
+    state = State(facts)
     result: t.Dict[str, t.Any] = {
-        "action": "impossible", "reasons": [], "steps": [], "blockers": [], "branch": None, "flavor": None, "version": policy.version_text,
-        "current_version": known.loaded(facts) or known.on_disk(facts), "activation": "none",
-    }
+        "action": "impossible", "reasons": [], "steps": [], "blockers": [], "warnings": [], "branch": None, "flavor": None, "version": policy.version_text,
+        "current_version": state.current, "activation": "none", "needs_reboot": False, "packages": [], "headers": [], "remove": [], "source": None,
+        "module_source": None, "stream": None, "kernels": state.kernels, "features": [],
+    }  # fmt: skip
     try:
-        Planner(facts, policy, result).decide()
+        Planner(state, policy, result).decide()
     except NoDriverError as refusal:
         result.update(action="impossible", branch=None, flavor=None, activation="none", steps=[], blockers=refusal.blockers)
+        result.update(packages=[], headers=[], remove=[], source=None, module_source=None, stream=None)
+    result["needs_reboot"] = result["activation"] == "reboot"
+    if known.count(facts):
+        from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_warnings import warnings
+
+        result["warnings"].extend(warnings(state, result["branch"], policy.date, result["action"] in CHANGES))
     return result
 
 
 def summary(decided: t.Dict[str, t.Any]) -> str:
     """A plan in one line."""
     aim = decided["action"]
-    if aim in ("install", "upgrade", "downgrade"):
+    if aim in CHANGES:
         aim += " %s (%s kernel modules)" % (decided["version"] or "R%s" % decided["branch"], decided["flavor"])
     return "%s: %s" % (aim, "; ".join(decided["blockers"] or decided["reasons"]))
 
@@ -53,8 +50,9 @@ def check(decided: t.Dict[str, t.Any]) -> Check:
     wanted = "the driver that facts and policy ask for"
     impossible = decided["action"] == "impossible"
     seen = [evidence("facts: driver", decided["current_version"] or (None if impossible else "no driver"))]
+    seen.extend(evidence("warning", line) for line in decided["warnings"])
     if impossible:
-        remedy = "Change what is asked of the driver (branch, version, flavour, package source), or take the card out that no common driver supports."
+        remedy = "Change what is asked of the driver (branch, version, flavour, features, package source), or the hardware that no such driver supports."
         return Check("driver.plan", known.HOST, FAIL, "no driver can be chosen: %s" % "; ".join(decided["blockers"]), wanted, seen, remedy)
     if decided["action"] != "none":
         remedy = "Run the driver stage of gpuops.fleet.site, which carries this out: %s." % "; ".join(decided["steps"])
@@ -65,75 +63,109 @@ def check(decided: t.Dict[str, t.Any]) -> Check:
 class Planner:
     """One decision. `result` is filled as it goes."""
 
-    def __init__(self, facts: t.Any, policy: Policy, result: t.Dict[str, t.Any]):
-        self.facts, self.policy, self.result = facts, policy, result
+    def __init__(self, state: State, policy: Policy, result: t.Dict[str, t.Any]):
+        self.state, self.policy, self.result = state, policy, result
         self.reasons: t.List[str] = result["reasons"]
-        self.loaded, self.disk, self.library = known.loaded(facts), known.on_disk(facts), known.library(facts)
-        self.kernel = known.text(known.get(facts, "host", "kernel_release"))
-        found = known.text(known.get(facts, "driver", "flavor"))
-        self.installed_flavor = found if found in (branches.OPEN, branches.PROPRIETARY) else None
-        self.devices = known.devices(facts)
-        self.cards = [branches.card(device) for device in self.devices]
+        self.devices = known.devices(state.facts)
+        self.floor, self.floor_text = policy.floor, policy.floor_text
+        self.cards: t.List[branches.Card] = []
 
     def decide(self) -> None:
         """Fill the result or raise NoDriverError."""
-        count = known.count(self.facts)
+        state, count = self.state, known.count(self.state.facts)
         if count is None:
             raise NoDriverError("the GPUs of the host are not known: gather facts with gpuops.fleet.gpu_facts on the host and pass all of them")
         if count == 0:
             self.reasons.append("no NVIDIA GPU on the PCI bus: no driver is needed")
             self.result["action"] = "none"
             return
-        if self.loaded is None and not known.not_loaded(self.facts):
+        self._demands()
+        if state.loaded is None and not known.not_loaded(state.facts):
             raise NoDriverError("the version of the loaded driver is not known: gather facts with gpuops.fleet.gpu_facts on the host and pass all of them")
-        if self.policy.cuda_major is not None:
-            from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import cuda  # most plans need no CUDA catalogue
-
-            refused = cuda.refusals(self.devices, self.policy.cuda_major)
-            if refused:
-                raise NoDriverError(*refused)
+        limits = self._limits()
+        self.cards = [branches.card(device, limits) for device in self.devices]
         for device in self.devices:
             if device.get("state") == "lost":
                 self.reasons.append("%s is lost: no driver change brings it back" % known.subject(device))
-        if self.loaded is not None:
-            self._loaded(self.loaded)
+        if state.loaded is not None:
+            self._loaded(state.loaded)
         else:
             self._not_loaded()
 
+    def _limits(self) -> t.Optional[t.Any]:
+        """What the user or the driver's own list says of the boards, where there is any of it."""
+        found = known.get(self.state.facts, "driver", "supported_gpus")
+        if self.policy.limits is not None or not isinstance(known.get(found, "chips"), list):
+            return self.policy.limits
+        from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.board_limits import Limits
+
+        return Limits({}, found)
+
+    def _demands(self) -> None:
+        """Raise the floor to what wanted CUDA version and features need, or refuse what this hardware cannot have."""
+        if self.policy.features:
+            from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_features import judge
+
+            self.result["features"], (floor, text), refused = judge(self.policy, self.devices, self.state.current)
+            if refused:
+                raise NoDriverError(*refused)
+            if floor > self.floor:
+                self.floor, self.floor_text = floor, text
+
     def _loaded(self, loaded: str) -> None:
-        if self.disk is not None and self.disk != loaded and not self._complaints(self.disk, None) and self.library == self.disk:
-            self._pending("%s is loaded, %s is installed" % (loaded, self.disk), self.disk)
+        state = self.state
+        disk, library = state.disk, state.library
+        if disk is not None and disk != loaded and library == disk and not self._complaints(disk, state.flavor_on_disk(state.kernel)):
+            reason = "%s is loaded, %s is installed" % (loaded, disk)
+            missing = state.next_boot(disk, self.cards)
+            if missing is None:
+                self._pending(reason, disk)
+            else:
+                self._change([reason, missing], disk)
             return
-        complaints = self._complaints(loaded, self.installed_flavor)
+        complaints = self._complaints(loaded, state.flavor)
         if complaints:
             self._change(complaints, None)
-        elif self.disk is None and isinstance(known.get(self.facts, "driver", "module_versions"), dict):
-            self._change(["no kernel module on disk for the running kernel %s: the driver is gone after the next boot" % self.kernel], loaded)
-        elif self.disk is not None and self.disk != loaded:
-            self._change(["half installed: %s loaded, %s on disk, library %s" % (loaded, self.disk, self.library or "missing")], self.disk)
-        elif self.library is None:
+        elif disk is None and state.modules_known:
+            self._change(
+                ["no kernel module on disk for the running kernel %s: the driver is gone after the next boot" % state.kernel] + state.build(state.kernel),
+                loaded,
+            )
+        elif disk is not None and disk != loaded:
+            self._change(["half installed: %s loaded, %s on disk, library %s" % (loaded, disk, library or "missing")], disk)
+        elif library is None:
             self._change(["the driver library libnvidia-ml.so.1 is missing or not readable"], loaded)
-        elif self.library != loaded:
-            self._change(["half installed: %s loaded and on disk, library %s" % (loaded, self.library)], self.library)
+        elif library != loaded:
+            self._change(["half installed: %s loaded and on disk, library %s" % (loaded, library)], library)
         else:
-            self._keep(loaded)
+            self._whole(loaded)
 
     def _not_loaded(self) -> None:
-        if self.disk is not None:
-            complaints = self._complaints(self.disk, self.installed_flavor)
+        state = self.state
+        disk = state.disk
+        if disk is not None:
+            complaints = self._complaints(disk, state.flavor)
+            unusable = state.unusable(state.kernel)
             if complaints:
                 self._change(complaints, None)
-            elif self.library is None or self.library != self.disk:
-                self._change(["half installed: %s on disk, library %s" % (self.disk, self.library or "missing")], self.library)
+            elif state.library is None or state.library != disk:
+                self._change(["half installed: %s on disk, library %s" % (disk, state.library or "missing")], state.library)
+            elif unusable:
+                self._change([unusable], disk)
             else:
-                self._pending("%s is installed and not loaded" % self.disk, self.disk)
+                reason = "%s is installed and not loaded" % disk
+                missing = state.next_boot(disk, self.cards)
+                if missing is None:
+                    self._pending(reason, disk)
+                else:
+                    self._change([reason, missing], disk)
             return
-        versions = known.get(self.facts, "driver", "module_versions")
-        others = {kernel: known.version(value) for kernel, value in versions.items() if known.version(value)} if isinstance(versions, dict) else {}
-        if others:
-            newest = max(others, key=lambda kernel: (others[kernel] or (), str(kernel)))
-            reason = "no kernel module for the running kernel %s, only for %s" % (self.kernel, ", ".join(sorted(map(str, others))))
-            self._change([reason], known.text(versions[newest]))
+        if state.modules:
+            newest = max(state.modules, key=lambda kernel: (known.version(state.modules[kernel]) or (), kernel))
+            reason = "no kernel module for the running kernel %s, only for %s" % (state.kernel, ", ".join(sorted(state.modules)))
+            self._change([reason] + state.build(state.kernel), known.text(state.modules[newest]))
+        elif state.library and state.build(state.kernel):
+            self._change(["the driver's kernel module was never built"] + state.build(state.kernel), state.library)
         else:
             self._change(["no NVIDIA driver is installed"], None)
 
@@ -141,8 +173,8 @@ class Planner:
         """Why `version` in `flavor` (None: not known) is not what facts and policy ask for."""
         number = t.cast("t.Tuple[int, ...]", known.version(version))
         policy, found = self.policy, []
-        if number < policy.floor:
-            found.append("%s is older than %s" % (version, policy.floor_text))
+        if number < self.floor:
+            found.append("%s is older than %s" % (version, self.floor_text))
         if policy.version is not None and number != policy.version:
             found.append("%s is not the pinned version %s" % (version, policy.version_text))
         elif policy.branch is not None and number[0] != policy.branch:
@@ -152,142 +184,52 @@ class Planner:
             found.append("the %s kernel modules are installed, the %s ones are asked for" % (flavor, policy.flavor))
         return found
 
-    def _keep(self, version: str) -> None:
+    def _whole(self, version: str) -> None:
+        """What is loaded does and is whole: look at the next boot, and for something newer where that is asked for."""
         branch = _branch_of(version)
-        self.reasons.append("%s meets %s and supports every GPU" % (version, self.policy.floor_text))
-        if self.disk is None:
+        missing = self.state.next_boot(version, self.cards)
+        if missing is not None:
+            self._change([missing], version)
+            return
+        if self.policy.latest_supported:
+            best = self._target(None)
+            number = t.cast("t.Tuple[int, ...]", known.version(version))
+            if best.branch > branch or (known.version(best.version) or ()) > number:
+                self._change(["%s is not the latest driver that supports every GPU: that is %s" % (version, best.version or "R%d" % best.branch)], None)
+                return
+        self.reasons.append("%s meets %s and supports every GPU" % (version, self.floor_text))
+        if self.state.disk is None:
             self.reasons.append("which version is on disk is not known")
         if not branches.maintained(branch, self.policy.date):
             self.reasons.append(branches.maintenance(branch, self.policy.date))
         for device, card in zip(self.devices, self.cards):
             if device.get("state") == "not_visible":
                 self.reasons.append("the driver does not see %s, and its version is not why" % card.name)
-        self.result.update(action="none", branch=branch, flavor=self.installed_flavor)
+        self.result.update(action="none", branch=branch, flavor=self.state.flavor)
 
     def _pending(self, reason: str, version: str) -> None:
-        self.reasons.append(reason)
-        activation = self._activation()
-        self.result.update(
-            action="reboot" if activation == "reboot" else "reload", activation=activation, branch=_branch_of(version), flavor=self.installed_flavor,
-            steps=self._nouveau_steps() + self._final_steps(activation),
-        )
+        from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_steps import activation, steps
+
+        how, users = activation(self.state)
+        self.reasons.extend([reason] + users)
+        self.result.update(action="reboot" if how == "reboot" else "reload", activation=how, branch=_branch_of(version), steps=steps(self.state, how))
+        self.result["flavor"] = self.state.flavor_on_disk(self.state.kernel) or self.state.flavor
 
     def _change(self, why: t.List[str], keep: t.Optional[str]) -> None:
-        """Install a driver because of `why`; of the branch of the version `keep` when that one does, else of the best branch."""
+        """Install a driver because of `why`; the version `keep` again when that one does, else the best branch."""
+        # Most hosts need no change and do not pay for compiling how one is chosen.
+        from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_change import change
+
         self.reasons.extend(why)
-        branch, flavor = self._target(keep)
-        activation = self._activation()
-        current = known.version(self.result["current_version"])
-        aim = self.policy.version or (branch,)
-        if current is None or (keep is not None and branch == _branch_of(keep)):
-            action = "install"
-        elif aim != current[: len(aim)]:
-            action = "upgrade" if aim > current[: len(aim)] else "downgrade"
-        else:
-            # Within a branch: another flavour is installed anew, the same flavour can only be too old.
-            action = "install" if self.installed_flavor not in (None, flavor) else "upgrade"
-        if known.get(self.facts, "host", "secure_boot") is True:
-            self.reasons.append("Secure Boot is on: only a kernel module signed with an enrolled key loads; the distribution's prebuilt module is signed")
-        what = "driver %s with the %s kernel modules for kernel %s" % (self.policy.version_text or "R%d" % branch, flavor, self.kernel or "(running)")
-        install = "install %s" % what if self.result["current_version"] is None else "replace %s by %s" % (self.result["current_version"], what)
-        self.result.update(
-            action=action, branch=branch, flavor=flavor, activation=activation,
-            steps=self._nouveau_steps() + [install] + self._final_steps(activation),
-        )
+        found = change(self.state, self.policy, self._target(keep), keep, why)
+        found["reasons"] = self.reasons[: -len(why)] + found["reasons"]
+        self.result.update(found)
 
-    def _target(self, keep: t.Optional[str]) -> t.Tuple[int, str]:
-        if keep is not None and not self._complaints(keep, None):
-            branch = _branch_of(keep)
-            options = self._options(branch)
-            if options and (self.policy.available is None or branch in self.policy.available):
-                return branch, self._flavor(options)
-        unknown = [card.name for card in self.cards if card.flavors is None]
-        if unknown and self.policy.branch is None:
-            raise NoDriverError("which drivers support %s is not known: set branch and flavor" % ", ".join(unknown))
-        branch = self._branch()
-        options = self._options(branch)
-        if unknown and self.policy.flavor == AUTO and self.installed_flavor not in options:
-            raise NoDriverError("which kernel modules drive %s is not known: set flavor" % ", ".join(unknown))
-        if unknown:
-            self.reasons.append("whether R%d supports %s is not known: taken because it is pinned" % (branch, ", ".join(unknown)))
-        return branch, self._flavor(options)
+    def _target(self, keep: t.Optional[str]) -> t.Any:
+        from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_target import Chooser
 
-    def _options(self, branch: int) -> t.List[str]:
-        return [flavor for flavor in branches.flavors(self.cards, branch) if self.policy.flavor in (AUTO, flavor)]
-
-    def _flavor(self, options: t.List[str]) -> str:
-        # Both flavours work: changing a running one would be a risk without a gain.
-        return self.installed_flavor if self.installed_flavor in options else options[0]  # type: ignore[return-value]
-
-    def _branch(self) -> int:
-        """The best branch that drives every card: the newest maintained one, else the newest."""
-        policy, pinned = self.policy, self.policy.branch
-        offered = sorted(BRANCHES) if policy.available is None else policy.available
-        if policy.available is not None and pinned is not None and pinned not in offered:
-            raise NoDriverError("R%d is not available from the package source, which has %s" % (pinned, _listed(offered)))
-        if not offered:
-            raise NoDriverError("the package source has no driver branch")
-        candidates = [pinned] if pinned is not None else [branch for branch in offered if branch >= policy.floor[0]]
-        viable = [branch for branch in candidates if self._options(branch)]
-        if not viable:
-            raise NoDriverError(*self._why_none(candidates, offered))
-        good = [branch for branch in viable if branches.maintained(branch, policy.date)]
-        chosen = max(good or viable)
-        self.reasons.append("R%d is %s" % (chosen, "pinned" if pinned else "the newest %sbranch that supports every GPU" % ("maintained " if good else "")))
-        self.reasons.append(branches.maintenance(chosen, policy.date))
-        return chosen
-
-    def _why_none(self, candidates: t.List[int], offered: t.List[int]) -> t.List[str]:
-        """Blockers: what keeps each candidate from driving every card, narrowed to what a reader can act on."""
-        flavor = None if self.policy.flavor == AUTO else self.policy.flavor
-        if not candidates:
-            return ["no branch from %s on is available, only %s" % (self.policy.floor_text, _listed(offered))]
-        if self.policy.branch is not None:
-            found = branches.refusals(self.cards, candidates[0], flavor)
-            return found or [self._no_common_flavor()]
-        oldest = [card for card in self.cards if card.last_branch is not None]
-        last = min((card.last_branch or 0 for card in oldest), default=None)
-        first = max((card.first_branch or 0 for card in self.cards), default=0)
-        if last is not None and first > last:
-            pair = [card.name for card in self.cards if card.last_branch == last or card.first_branch == first]
-            return ["no driver branch supports %s together: one ends with R%d, another begins with R%d" % (" and ".join(pair), last, first)]
-        if not any(all(card.flavors is None or one in card.flavors for card in self.cards) for one in (branches.OPEN, branches.PROPRIETARY)):
-            return [self._no_common_flavor()]
-        return _unique(line for branch in candidates for line in (branches.refusals(self.cards, branch, flavor) or [self._no_common_flavor()]))
-
-    def _no_common_flavor(self) -> str:
-        needs = ", ".join("%s needs the %s ones" % (card.name, " or ".join(card.flavors)) for card in self.cards if card.flavors)
-        return "one driver has one flavour of kernel modules, and no flavour drives every GPU: %s" % needs
-
-    def _activation(self) -> str:
-        if known.get(self.facts, "driver", "nouveau_loaded") is True:
-            return "reboot"
-        if self.loaded is None:
-            return "load"
-        users = [(device, device["processes"]) for device in self.devices if isinstance(device.get("processes"), list) and device["processes"]]
-        for device, processes in users:
-            names = ", ".join(sorted({str(known.get(process, "name") or known.get(process, "pid") or "a process") for process in processes}))
-            self.reasons.append("%s is in use by %s: the loaded module cannot be replaced without a reboot" % (known.subject(device), names))
-        return "reboot" if users else "reload"
-
-    def _nouveau_steps(self) -> t.List[str]:
-        if known.get(self.facts, "driver", "nouveau_loaded") is not True:
-            return []
-        self.reasons.append("nouveau is loaded and holds the GPUs")
-        return ["blacklist nouveau", "rebuild the initramfs"]
-
-    def _final_steps(self, activation: str) -> t.List[str]:
-        words = {"load": "load the kernel modules", "reload": "unload and load the kernel modules", "reboot": "reboot"}
-        return [words[activation], "prove that loaded, library and on-disk version are equal and that the driver sees %s" % known.gpus(len(self.devices))]
+        return Chooser(self.state, self.cards, self.policy, self.floor, self.floor_text).choose(keep)
 
 
 def _branch_of(version: str) -> int:
     return t.cast("t.Tuple[int, ...]", known.version(version))[0]
-
-
-def _listed(numbers: t.Sequence[int]) -> str:
-    return ", ".join("R%d" % number for number in numbers) or "none"
-
-
-def _unique(lines: t.Iterable[str]) -> t.List[str]:
-    return list(dict.fromkeys(lines))

@@ -30,15 +30,26 @@ class Policy:
         available_branches: t.Optional[t.Sequence[int]] = None,
         date: t.Optional[str] = None,
         cuda_major: t.Optional[int] = None,
+        features: t.Optional[t.Sequence[str]] = None,
+        latest_supported: bool = False,
+        package_source: t.Optional[t.Dict[str, t.Any]] = None,
+        supported_gpus: t.Optional[t.Dict[str, t.Any]] = None,
+        boards: t.Optional[t.Dict[str, t.Any]] = None,
+        dkms_key_enrolled: t.Optional[bool] = None,
     ):
         self.floor, self.floor_text = _version("floor_version", floor_version), "the floor %s" % floor_version
-        self.cuda_major = cuda_major
-        if cuda_major is not None:
-            from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import cuda  # most plans need no CUDA catalogue
+        # What most plans do without is imported where it is asked for.
+        self.features: t.List[t.Any] = []
+        if features or cuda_major is not None:
+            from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import driver_features
 
-            oldest = cuda.oldest_driver(cuda_major)
-            if _version("cuda_major", oldest) > self.floor:
-                self.floor, self.floor_text = _version("cuda_major", oldest), "%s, which CUDA %d needs" % (oldest, cuda_major)
+            self.features = driver_features.parse(features or [])
+            if cuda_major is not None:
+                cuda = driver_features.cuda(cuda_major)
+                self.features.insert(0, cuda)
+                oldest = cuda.rules[0][2]
+                if _version("cuda_major", oldest) > self.floor:
+                    self.floor, self.floor_text = _version("cuda_major", oldest), "%s, which %s needs" % (oldest, cuda.title)
         self.version = None if version is None else _version("version", version)
         if branch is not None and branch < 1:
             raise PolicyError("branch is %d: it must be a driver branch such as 580" % branch, option="branch")
@@ -53,6 +64,17 @@ class Policy:
         self.flavor = flavor
         self.available = None if available_branches is None else sorted(set(available_branches))
         self.date = date or DATE
+        self.latest_supported, self.dkms_key_enrolled = bool(latest_supported), dkms_key_enrolled
+        self.package_source: t.Optional[t.Any] = None
+        if package_source:
+            from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_packages import PackageSource
+
+            self.package_source = PackageSource(package_source)
+        self.limits: t.Optional[t.Any] = None
+        if boards or supported_gpus:
+            from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.board_limits import Limits
+
+            self.limits = Limits(boards or {}, supported_gpus)
         pinned = self.version or (() if branch is None else (branch,))
         if pinned < self.floor[: len(pinned)]:
             raise PolicyError("%s is below %s" % (version or "branch %s" % branch, self.floor_text), option="floor_version")

@@ -104,6 +104,8 @@ def allowed(gpu: Gpu, setting: str, value: t.Any, before: t.Any) -> None:
                 "power_limit_watts is %g: %s takes %g to %g W" % (value, who(gpu), low, high), option=setting, gpu=gpu["uuid"], minimum=low, maximum=high
             )
     if setting == "application_clocks":
+        if value != before:
+            _supported(gpu, value)
         for name in ("memory", "graphics"):
             high, asked = gpu.get("max_%s_clock_mhz" % name), value["%s_mhz" % name]
             if high is not None and asked > high:
@@ -114,6 +116,24 @@ def allowed(gpu: Gpu, setting: str, value: t.Any, before: t.Any) -> None:
         if reason == "not supported":
             raise PolicyError("%s: %s does not have this setting" % (setting, who(gpu)), option=setting, gpu=gpu["uuid"])
         raise EvidenceError("%s of %s cannot be read: %s" % (setting, who(gpu), reason), gpu=gpu["uuid"])
+
+
+def _supported(gpu: Gpu, clocks: t.Dict[str, int]) -> None:
+    """Raise PolicyError for a pair that is not among the GPU's supported clocks, where these are known."""
+    listed = {memory: sorted(graphics) for memory, graphics in gpu.get("supported_clocks") or ()}
+    memory, graphics = clocks["memory_mhz"], clocks["graphics_mhz"]
+    name, more = "memory", "supports %s MHz" % " and ".join("%d" % one for one in sorted(listed, reverse=True))
+    if memory in listed:
+        own = listed[memory]
+        if graphics in own:
+            return
+        beside = [max((one for one in own if one < graphics), default=0), min((one for one in own if one > graphics), default=0)]
+        name, more = "graphics", "with memory at %d MHz supports %d clocks from %d to %d MHz, next to it %s" % (
+            memory, len(own), own[0], own[-1], " and ".join("%d" % one for one in beside if one),
+        )  # fmt: skip
+    if listed:
+        line = "application_clocks.%s_mhz is %d: %s %s" % (name, clocks[name + "_mhz"], who(gpu), more)
+        raise PolicyError(line, option="application_clocks", gpu=gpu["uuid"])
 
 
 def same(setting: str, before: t.Any, after: t.Any) -> bool:

@@ -115,10 +115,10 @@ class _Instance:
     def _server(self, place: int, balanced: bool, group: t.List[Json], models: t.List[Json], environment: t.Dict[str, str]) -> None:
         address = LOOPBACK if balanced else str(self.instance["bind_address"])
         port = int(self.instance["port"]) + (1 + place if balanced else 0)
-        uuids = [gpu.get("uuid") for gpu in group]
+        uuids = [str(gpu["uuid"]) for gpu in group if gpu.get("uuid")]
         server = dict(
             {key: value for key, value in self.instance.items() if key not in ("gpus", "environment", "port", "bind_address")},
-            instance=self.name, name="%s-%d" % (self.name, place) if balanced else self.name, devices=group, uuids=sorted(uuids) if all(uuids) else None,
+            instance=self.name, name="%s-%d" % (self.name, place) if balanced else self.name, devices=group, uuids=sorted(uuids) if len(uuids) == len(group) else None,
             environment=environment, models=models, address=address, port=port, url=_url(address, port), balanced=balanced,
         )
         self.result["servers"].append(dict(server, questions=ollama_fit.questions(server)))

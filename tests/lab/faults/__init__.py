@@ -57,4 +57,4 @@ def inject(name: str, node: Node, settings: dict[str, str]) -> str:
     return f"{node.name}: {entry.function(node, **values)}"
 
 
-from tests.lab.faults import gpu, network  # noqa: E402, F401  (they register their faults)
+from tests.lab.faults import firmware, gpu, network  # noqa: E402, F401  (they register their faults)

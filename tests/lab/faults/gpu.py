@@ -2,13 +2,10 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 
 from tests.lab.errors import LabError
 from tests.lab.faults import fault
 from tests.lab.node.node import Node
-from tests.lab.node.payload import write_hardware
 
 _NVML = "/var/lib/lab/nvml"
 
@@ -96,24 +93,25 @@ def set_attribute(node: Node, gpu: str, attribute: str, value: str) -> str:
     return f"{attribute} of GPU {gpu} is {value}"
 
 
-@fault("above4g-off", "Above 4G Decoding is switched off in the firmware; the node reboots")
-def above_4g_off(node: Node) -> str:
-    """Write the hardware anew and reboot: firmware assigns addresses at power-on."""
-    return _change_firmware(node, above_4g=False) + "Above 4G Decoding is off"
+@fault("held", "another driver holds the GPU, as for a virtual machine", gpu="1", driver="vfio-pci")
+def held(node: Node, gpu: str, driver: str) -> str:
+    """NVIDIA's driver gives the card up, with its device node, and the other one takes it."""
+    card = _gpu(node, gpu)
+    node.run("/usr/lib/lab/kmod/event.py", "held", card["bus_address"], driver)
+    _publish(node)
+    return f"GPU {gpu} ({card['bus_address']}) is held by {driver}"
 
 
-@fault("aspm-on", "ASPM L0s and L1 are switched on in the firmware; the node reboots")
-def aspm_on(node: Node) -> str:
-    """Write the hardware anew and reboot: firmware sets Link Control at power-on."""
-    return _change_firmware(node, aspm="l0s_l1") + "ASPM is on"
+@fault("xid", "the driver reports an Xid about a GPU in the kernel's log", gpu="0", code=None, text="")
+def xid(node: Node, gpu: str, code: str, text: str) -> str:
+    """One line in the form that the driver gives it."""
+    address = _gpu(node, gpu)["bus_address"]
+    kernel_log(node, f"NVRM: Xid (PCI:{address.rpartition('.')[0]}): {code}, pid='<unknown>', name=<unknown>, {text or 'reported by a test'}", "3")
+    return f"Xid {code} of GPU {gpu} ({address})"
 
 
-def _change_firmware(node: Node, **settings: object) -> str:
-    hardware = node.hardware()
-    hardware["firmware"].update(settings)
-    node.run("rm", "-rf", "/var/lib/lab/pci", "/var/lib/lab/firmware", _NVML, "/var/lib/lab/hardware.json")
-    with tempfile.TemporaryDirectory(prefix="gpuops-lab-") as root:
-        write_hardware(hardware, Path(root))
-        node.put(Path(root))
-    node.reboot()
-    return "rebooted, "
+@fault("kernel-log", "the kernel logs a line", text=None, level="4")
+def kernel_log(node: Node, text: str, level: str) -> str:
+    """Write a line as the kernel writes it: `level` 0 (emergency) to 7 (debug)."""
+    node.run("/usr/lib/lab/kmod/event.py", "log", level, text)
+    return f"the kernel has logged: {text}"

@@ -1,11 +1,11 @@
 """The PCI part of sysfs, as firmware and kernel leave it after power-on (Documentation/ABI/testing/sysfs-bus-pci)."""
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from tests.lab.hardware import pci_config
+from tests.lab.hardware import pci_config, pci_files
+from tests.lab.hardware.iommu import write_groups
 from tests.lab.hardware.pci_config import ASPM, Link
 
 _MIB = 1 << 20
@@ -29,9 +29,9 @@ class _Allocator:
         return address
 
 
-def _regions(board: dict[str, Any], above_4g: bool, allocator: _Allocator) -> dict[int, dict[str, Any]]:
+def _regions(bars: list[dict[str, Any]], above_4g: bool, allocator: _Allocator) -> dict[int, dict[str, Any]]:
     regions = {}
-    for bar in sorted(board["pci"]["bars"], key=lambda bar: -bar["size_mib"]):
+    for bar in sorted(bars, key=lambda bar: -bar["size_mib"]):
         size = bar["size_mib"] * _MIB
         wide = bar["kind"] != "mem32"
         fits = not wide or above_4g or size <= _LARGEST_LOW
@@ -49,8 +49,8 @@ def _resource(regions: dict[int, dict[str, Any]]) -> str:
     return "".join(lines)
 
 
-def _window(regions: dict[int, dict[str, Any]], wide: bool) -> tuple[int, int] | None:
-    taken = [(r["address"], r["address"] + r["size"] - 1) for r in regions.values() if r["wide"] == wide and r["size"]]
+def _window(regions: list[dict[str, Any]], wide: bool) -> tuple[int, int] | None:
+    taken = [(r["address"], r["address"] + r["size"] - 1) for r in regions if r["wide"] == wide and r["size"]]
     return (min(first for first, _ in taken), max(last for _, last in taken)) if taken else None
 
 
@@ -61,57 +61,67 @@ def _write(folder: Path, files: dict[str, str | bytes]) -> None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def _common(address: str, *, ids: tuple[int, int], subsystem: tuple[int, int], class_code: int, revision: int, link: Link) -> dict[str, str | bytes]:
-    vendor, device = ids
-    base, sub, interface = class_code >> 16, class_code >> 8 & 0xFF, class_code & 0xFF
-    alias = f"pci:v{vendor:08X}d{device:08X}sv{subsystem[0]:08X}sd{subsystem[1]:08X}bc{base:02X}sc{sub:02X}i{interface:02X}"
-    event = f"PCI_CLASS={class_code:X}\nPCI_ID={vendor:04X}:{device:04X}\nPCI_SUBSYS_ID={subsystem[0]:04X}:{subsystem[1]:04X}\n"
-    event += f"PCI_SLOT_NAME={address}\nMODALIAS={alias}\n"
-    speed = pci_config.speed_text(link.generation)
-    return {
-        "vendor": f"0x{vendor:04x}\n", "device": f"0x{device:04x}\n", "class": f"0x{class_code:06x}\n", "revision": f"0x{revision:02x}\n",
-        "subsystem_vendor": f"0x{subsystem[0]:04x}\n", "subsystem_device": f"0x{subsystem[1]:04x}\n", "modalias": f"{alias}\n", "uevent": event,
-        "current_link_speed": f"{speed}\n", "max_link_speed": f"{speed}\n", "current_link_width": f"{link.width}\n", "max_link_width": f"{link.width}\n",
-        "numa_node": f"{int(int(address[5:7], 16) >= 0x80)}\n", "local_cpulist": f"0-{(os.cpu_count() or 1) - 1}\n", "irq": "16\n", "enable": "1\n",
-        "d3cold_allowed": "1\n", "broken_parity_status": "0\n", "power/control": "on\n", "power/runtime_status": "active\n",
+def _link(device: dict[str, Any], firmware: dict[str, Any]) -> Link:
+    card, trained = device["board"]["pci"]["link"], device.get("link") or {}
+    support = ASPM[card["aspm_support"]]
+    trained_generation, trained_width = trained.get("generation", 0), trained.get("width", 0)
+    return Link(card["generation"], card["width"], support, ASPM[firmware["aspm"]] & support, trained_generation, trained_width)
+
+
+def _endpoint(folder: Path, device: dict[str, Any], firmware: dict[str, Any], allocator: _Allocator) -> list[dict[str, Any]]:
+    """Write a device into `folder`; return its regions."""
+    pci, link = device["board"]["pci"], _link(device, firmware)
+    identity = {
+        "ids": (pci["vendor"], pci["device"]), "subsystem": (pci["subsystem_vendor"], pci["subsystem_device"]), "class_code": pci["class"],
+        "revision": pci["revision"], "link": link,
     }  # fmt: skip
-
-
-def _gpu(tree: Path, gpu: dict[str, Any], firmware: dict[str, Any], allocator: _Allocator) -> None:
-    pci = gpu["board"]["pci"]
-    support = ASPM[pci["link"]["aspm_support"]]
-    link = Link(pci["link"]["generation"], pci["link"]["width"], support, ASPM[firmware["aspm"]] & support)
-    port_link = Link(link.generation, link.width, 3, link.aspm_control)
-    regions = _regions(gpu["board"], firmware["above_4g"], allocator)
-    port, address = gpu["upstream"], gpu["bus_address"]
-    subsystem = (pci["subsystem_vendor"], pci["subsystem_device"])
-    parent = tree / f"devices/pci{port[:7]}/{port}"
+    sized = pci_files.bars(pci, firmware)
+    regions = _regions(sized, firmware["above_4g"], allocator)
+    resizable = {bar["index"]: (sum(bar["sizes_mib"]), bar["size_mib"].bit_length() - 1) for bar in sized if "sizes_mib" in bar}
+    functions = pci.get("virtual_functions", 0)
     bars = {index: (region["address"], region["wide"]) for index, region in regions.items()}
-    identity = {"ids": (pci["vendor"], pci["device"]), "subsystem": subsystem, "class_code": pci["class"], "revision": pci["revision"], "link": link}
-    config = pci_config.endpoint(**identity, bars=bars)
-    files = _common(address, **identity)
-    states = {f"link/{name}_aspm": f"{int(bool(link.aspm_control & bit))}\n" for name, bit in (("l0s", 1), ("l1", 2)) if support & bit}
-    _write(parent / address, {**files, **states, "resource": _resource(regions), "config": config, "boot_vga": "0\n"})
+    states = {f"link/{name}_aspm": f"{int(bool(link.aspm_control & bit))}\n" for name, bit in (("l0s", 1), ("l1", 2)) if link.aspm_support & bit}
+    _write(folder, {
+        **pci_files.common(device["bus_address"], **identity, place=device),
+        **pci_files.errors(device.get("aer") or {}), **pci_files.virtual_functions(functions, pci["device"]), **pci_files.resizable(resizable),
+        **states, "resource": _resource(regions), "boot_vga": "0\n",
+        "config": pci_config.endpoint(**identity, bars=bars, resizable=resizable, virtual_functions=functions),
+    })  # fmt: skip
+    return list(regions.values())
 
-    buses = (int(port[5:7], 16), int(address[5:7], 16))
-    memory, prefetchable = _window(regions, False), _window(regions, True)
-    config = pci_config.root_port(ids=_ROOT_PORT, buses=buses, memory=memory, prefetchable=prefetchable, link=port_link)
-    files = _common(port, ids=_ROOT_PORT, subsystem=(0, 0), class_code=0x060400, revision=4, link=port_link)
-    _write(parent, {**files, "resource": _resource({}), "config": config, "secondary_bus_number": f"{buses[1]}\n", "subordinate_bus_number": f"{buses[1]}\n"})
 
-    for folder, name in ((parent, port), (parent / address, address)):
-        depth = "../" * len(folder.relative_to(tree).parts)
-        (folder / "subsystem").symlink_to(f"{depth}bus/pci")
-        (tree / "bus/devices" / name).symlink_to(f"../../../{folder.relative_to(tree)}")
-    (parent / "driver").symlink_to("../../../bus/pci/drivers/pcieport")
-    (tree / "bus/drivers/pcieport" / port).symlink_to(f"../../../../{parent.relative_to(tree)}")
+def _port(tree: Path, port: str, devices: list[dict[str, Any]], firmware: dict[str, Any], allocator: _Allocator) -> None:
+    """Write a root port and the devices below it."""
+    folder = tree / f"devices/pci{port[:7]}/{port}"
+    regions = [region for device in devices for region in _endpoint(folder / device["bus_address"], device, firmware, allocator)]
+    below = _link(devices[0], firmware)
+    link = Link(below.generation, below.width, 3, below.aspm_control, below.trained_generation, below.trained_width)
+    buses = (int(port[5:7], 16), int(devices[0]["bus_address"][5:7], 16))
+    config = pci_config.root_port(
+        ids=_ROOT_PORT, buses=buses, memory=_window(regions, False), prefetchable=_window(regions, True), link=link, access_control=firmware["acs"]
+    )
+    place = {"numa_node": devices[0].get("numa_node"), "cpus": devices[0].get("cpus")}
+    files = pci_files.common(port, ids=_ROOT_PORT, subsystem=(0, 0), class_code=0x060400, revision=4, link=link, place=place)
+    numbers = {"secondary_bus_number": f"{buses[1]}\n", "subordinate_bus_number": f"{buses[1]}\n"}
+    _write(folder, {**files, "resource": _resource({}), "config": config, **numbers})
+    for path in (folder, *(folder / device["bus_address"] for device in devices)):
+        depth = "../" * len(path.relative_to(tree).parts)
+        (path / "subsystem").symlink_to(f"{depth}bus/pci")
+        (tree / "bus/devices" / path.name).symlink_to(f"../../../{path.relative_to(tree)}")
+    (folder / "driver").symlink_to("../../../bus/pci/drivers/pcieport")
+    (tree / "bus/drivers/pcieport" / port).symlink_to(f"../../../../{folder.relative_to(tree)}")
 
 
 def write_tree(hardware: dict[str, Any], tree: Path) -> None:
-    """Write `tree`/devices (what becomes part of /sys/devices) and `tree`/bus (what becomes /sys/bus/pci)."""
-    for folder in ("devices", "bus/devices", "bus/drivers/pcieport", "bus/slots"):
+    """Write `tree`/devices (what becomes part of /sys/devices), `tree`/bus (/sys/bus/pci) and `tree`/iommu_groups (/sys/kernel/iommu_groups)."""
+    for folder in ("devices", "bus/devices", "bus/drivers/pcieport", "bus/slots", "iommu_groups"):
         (tree / folder).mkdir(parents=True)
     _write(tree / "bus", {"drivers_autoprobe": "1\n", "rescan": ""})
-    allocator = _Allocator()
-    for gpu in hardware["gpus"]:
-        _gpu(tree, gpu, hardware["firmware"], allocator)
+    allocator, firmware = _Allocator(), hardware["firmware"]
+    ports: dict[str, list[dict[str, Any]]] = {}
+    for device in [*hardware["gpus"], *hardware["devices"]]:
+        ports.setdefault(device["upstream"], []).append(device)
+    for port, devices in ports.items():
+        _port(tree, port, devices, firmware, allocator)
+    if firmware["iommu"]:
+        write_groups({port: [device["bus_address"] for device in devices] for port, devices in ports.items()}, bool(firmware["acs"]), tree)

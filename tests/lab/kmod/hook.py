@@ -10,9 +10,13 @@ import sys
 import kernel
 import nouveau
 import nvidia
+import refcount
+import trust
 import udev
 
 DRIVERS = {"nouveau": nouveau, "nvidia": nvidia, "nvidia_uvm": nvidia.Uvm, "nvidia_modeset": nvidia.Modeset}
+
+_COUNTING = ("systemd-run", "--quiet", "--no-block", "--collect", "--unit=lab-refcount", "--property=Type=exec", "python3")
 
 
 def insert(name: str, options: list[str]) -> int:
@@ -27,6 +31,11 @@ def insert(name: str, options: list[str]) -> int:
     for dependency in dependencies:
         if subprocess.run(["modprobe", dependency], check=False).returncode:
             return 1
+    reason = trust.refusal(information)
+    if reason:
+        kernel.log(5, f"Loading of {reason} is rejected")
+        print(f"modprobe: ERROR: could not insert '{name}': Key was rejected by service", file=sys.stderr)
+        return 1
     driver = DRIVERS.get(name)
     try:
         if driver:
@@ -37,6 +46,7 @@ def insert(name: str, options: list[str]) -> int:
     kernel.show_module(name, information, dependencies)
     if name == "nvidia":
         nvidia.publish_state()
+        subprocess.run([*_COUNTING, refcount.__file__], check=False, stderr=subprocess.DEVNULL)
     udev.event("add", f"/module/{name}", "module")
     if driver and hasattr(driver, "BUS_DRIVER"):
         udev.event("add", f"/bus/pci/drivers/{driver.BUS_DRIVER}", "drivers")
@@ -44,22 +54,26 @@ def insert(name: str, options: list[str]) -> int:
 
 
 def remove(name: str) -> int:
-    """Remove a module that nothing uses."""
+    """Remove a module that nothing uses, and then those below it that nothing uses any more, as modprobe does."""
     if not kernel.module_folder(name).exists():
         return 0
-    users = kernel.holders(name) + (nvidia.users() if name.startswith("nvidia") else [])
-    if users:
+    if kernel.holders(name) or refcount.users().get(name):
         print(f"modprobe: FATAL: Module {name} is in use.", file=sys.stderr)
         return 1
     driver = DRIVERS.get(name)
     if driver:
         driver.remove()
-    kernel.hide_module(name)
+    below = kernel.hide_module(name)
     if driver and hasattr(driver, "BUS_DRIVER"):
         udev.event("remove", f"/bus/pci/drivers/{driver.BUS_DRIVER}", "drivers")
     udev.event("remove", f"/module/{name}", "module")
+    for unused in below:
+        if not kernel.holders(unused) and not refcount.users().get(unused):
+            remove(unused)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(insert(sys.argv[2], sys.argv[3:]) if sys.argv[1] == "insert" else remove(sys.argv[2]))
+    status = insert(sys.argv[2], sys.argv[3:]) if sys.argv[1] == "insert" else remove(sys.argv[2])
+    refcount.refresh()
+    sys.exit(status)

@@ -60,11 +60,21 @@ def module_folder(name: str) -> Path:
 
 def module_information(name: str) -> dict[str, str]:
     """Return what modinfo reads from the module's file for the running kernel; empty without a file."""
-    done = subprocess.run(["modinfo", "-0", name], check=False, capture_output=True, text=True)
-    if done.returncode:
+    for file in (name, *_other_files(name)):
+        done = subprocess.run(["modinfo", "-0", file], check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+    else:
         return {}
     pairs = (field.partition("=") for field in done.stdout.split("\0"))
     return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+
+def _other_files(name: str) -> list[str]:
+    """Return the files that modprobe's configuration names for a module, as Debian's nvidia-current, whose alternatives choose between two flavours."""
+    configuration = subprocess.run(["modprobe", "-c"], check=False, capture_output=True, text=True).stdout
+    found = re.findall(rf"^install {re.escape(name)} .*\bmodprobe -i (nvidia-current\S*)", configuration, re.MULTILINE)
+    return [file for one in found for file in (one, one.replace("nvidia-current", "nvidia-current-open"))]
 
 
 def module_options(name: str, given: list[str]) -> dict[str, str]:
@@ -88,13 +98,16 @@ def show_module(name: str, information: dict[str, str], dependencies: list[str])
         count(dependency)
 
 
-def hide_module(name: str) -> None:
-    """Undo show_module."""
+def hide_module(name: str) -> list[str]:
+    """Undo show_module; returns the modules that it depended on."""
     folder = module_folder(name)
+    below = []
     for holder in MODULES.glob(f"*/holders/{folder.name}"):
         holder.unlink()
-        count(holder.parent.parent.name)
+        below.append(holder.parent.parent.name)
+        count(below[-1])
     subprocess.run(["rm", "-rf", str(folder)], check=True)
+    return below
 
 
 def holders(name: str) -> list[str]:
@@ -102,15 +115,24 @@ def holders(name: str) -> list[str]:
     return sorted(path.name for path in (module_folder(name) / "holders").iterdir())
 
 
-def count(name: str) -> None:
-    """Write the module's reference count."""
-    (module_folder(name) / "refcnt").write_text(f"{len(holders(name))}\n")
+def count(name: str, used: int = 0) -> None:
+    """Write the module's reference count: the modules on top of it, and `used` by processes."""
+    (module_folder(name) / "refcnt").write_text(f"{len(holders(name)) + used}\n")
 
 
 def nvidia_gpus() -> Iterator[Path]:
     """Yield the GPUs of vendor NVIDIA on the bus: VGA and 3D controllers."""
+    return _of_nvidia("0x030000", "0x030200")
+
+
+def nvswitches() -> Iterator[Path]:
+    """Yield the NVSwitches on the bus: bridges of no other kind."""
+    return _of_nvidia("0x068000")
+
+
+def _of_nvidia(*classes: str) -> Iterator[Path]:
     for device in sorted(PCI.glob("devices/*")):
-        if (device / "vendor").read_text().strip() == "0x10de" and (device / "class").read_text().strip() in ("0x030000", "0x030200"):
+        if (device / "vendor").read_text().strip() == "0x10de" and (device / "class").read_text().strip() in classes:
             yield device
 
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import kernel
 
 PROC = Path("/proc/driver/nvidia")
 BUS_DRIVER = "nvidia"
-MAJOR, UVM_MAJOR = 195, 510
+MAJOR, UVM_MAJOR, NVSWITCH_MAJOR = 195, 510, 508
+NVSWITCH_CONTROL = Path("/dev/nvidia-nvswitchctl")
 # Compute capabilities: before Turing there is no GSP, which the open module needs; Maxwell, Pascal and Volta end with branch 580.
 _FIRST_OPEN = _FIRST_AFTER_580 = (7, 5)
 _LAST_LEGACY_BRANCH = 580
@@ -61,6 +61,28 @@ def _show_gpu(gpu: dict, device: Path, version: str, is_open: bool) -> None:
     kernel.character_device(f"/dev/nvidia{gpu['minor']}", MAJOR, gpu["minor"])
 
 
+def give_up(device: Path) -> None:
+    """Release one card, as writing its address into the driver's `unbind` does."""
+    if not (device / "driver").exists():
+        return
+    (kernel.PCI / "drivers/nvidia" / device.name).unlink()
+    (device.resolve() / "driver").unlink()
+    minor = next(gpu["minor"] for gpu in kernel.hardware()["gpus"] if gpu["bus_address"] == device.name)
+    Path(f"/dev/nvidia{minor}").unlink(missing_ok=True)
+    subprocess.run(["rm", "-rf", str(PROC / "gpus" / device.name)], check=True)
+
+
+def _claim_switches() -> None:
+    """NVSwitches have a driver and nodes of their own, in the same module."""
+    switches = list(kernel.nvswitches())
+    if switches:
+        kernel.register_majors({"nvidia-nvswitch": NVSWITCH_MAJOR})
+        kernel.character_device(str(NVSWITCH_CONTROL), NVSWITCH_MAJOR, 255)
+    for number, device in enumerate(switches):
+        kernel.bind(device, "nvidia-nvswitch")
+        kernel.character_device(f"/dev/nvidia-nvswitch{number}", NVSWITCH_MAJOR, number)
+
+
 def fall_off_the_bus(gpu: dict, device: Path) -> None:
     """Configuration space reads all ones; the kernel's log says Xid 79."""
     (device / "config").write_bytes(b"\xff" * 4096)
@@ -102,6 +124,11 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
     claimed = []
     for device in free:
         messages = _refusal(gpus[device.name], device, version, is_open)
+        if information.get("lab_defect") == "gpu" and device == free[-1]:
+            messages = [
+                f"NVRM: GPU {device.name}: RmInitAdapter failed! (0x25:0x65:1457)",
+                f"nvidia {device.name}: probe with driver nvidia failed with error -1",
+            ]
         if messages:
             refused += 1
             kernel.log(3, *messages)
@@ -123,6 +150,7 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
     kernel.log(6, f"nvidia: loading {'out-of-tree' if is_open else 'NVIDIA'} module", banner.strip().replace("NVRM version:", "NVRM: loading"))
     kernel.register_majors({"nvidia": MAJOR, "nvidiactl": MAJOR})
     kernel.character_device("/dev/nvidiactl", MAJOR, 255)
+    _claim_switches()
     for device in claimed:
         gpu = gpus[device.name]
         kernel.bind(device, "nvidia")
@@ -135,26 +163,14 @@ def insert(information: dict[str, str], options: dict[str, str]) -> None:
 def remove() -> None:
     """Release the cards and take away what the module showed."""
     kernel.unbind("nvidia")
+    kernel.unbind("nvidia-nvswitch")
+    for node in Path("/dev").glob("nvidia-nvswitch*"):
+        node.unlink()
     for node in Path("/dev").glob("nvidia*"):
         if node.name == "nvidiactl" or node.name[6:].isdigit():
             node.unlink()
     subprocess.run(["rm", "-rf", str(PROC)], check=True)
-    kernel.unregister_majors(("nvidia", "nvidiactl"))
-
-
-def users() -> list[str]:
-    """Return the processes that keep the modules in use: those that hold a device node or have the driver's libraries mapped."""
-    return sorted(process.name for process in Path("/proc").glob("[0-9]*") if _uses(process))
-
-
-def _uses(process: Path) -> bool:
-    try:
-        maps = (process / "maps").read_text()
-        if "/libnvidia-ml.so." in maps or "/libcuda.so." in maps:
-            return True
-        return any(os.readlink(entry).startswith("/dev/nvidia") for entry in (process / "fd").iterdir())
-    except OSError:
-        return False  # gone since
+    kernel.unregister_majors(("nvidia", "nvidiactl", "nvidia-nvswitch"))
 
 
 def publish_state() -> None:

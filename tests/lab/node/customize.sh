@@ -1,9 +1,9 @@
 #!/bin/sh
-# Last step of the node image's build. Usage: customize.sh ROOT DOCKER_PACKAGE...
+# Last step of the node image's build. Usage: customize.sh ROOT KERNEL_RELEASE DOCKER_PACKAGE...
 set -eu
 root=$1
-shift
-kernel=$(uname -r)
+kernel=$2
+shift 2
 
 # Services start in a node as on any machine.
 rm -f "$root/usr/sbin/policy-rc.d" "$root/etc/machine-id" "$root/var/lib/dbus/machine-id"
@@ -20,7 +20,7 @@ mkdir -p "$root/lib/modules/$kernel/kernel" "$root/boot"
 : >"$root/boot/vmlinuz-$kernel"
 if [ -r /proc/config.gz ]; then zcat /proc/config.gz >"$root/boot/config-$kernel"; fi
 chroot "$root" depmod "$kernel"
-chroot "$root" update-initramfs -c -k "$kernel"
+if [ -x "$root/usr/sbin/update-initramfs" ]; then chroot "$root" update-initramfs -c -k "$kernel"; fi
 
 # Docker comes from the package cache, without a network.
 chroot "$root" apt-get clean

@@ -1,4 +1,4 @@
-"""What a node says it is: release files, and the apt sources that such a machine would have."""
+"""What a node says it is: release files, and the package sources that such a machine would have."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -26,9 +26,9 @@ Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.asc
 
 @dataclass(frozen=True)
 class Identity:
-    """Files and links laid over a Debian userland; `keys` are files of the mirror's keys/ folder and where they go."""
+    """Files and links laid over a userland (a name of image.RECIPES); `keys` are files that the mirror serves and where they go."""
 
-    release: str
+    userland: str
     files: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
@@ -41,6 +41,10 @@ IDENTITIES = {
         "trixie",
         {**_UBUNTU, "etc/apt/sources.list.d/ubuntu.sources": _UBUNTU_SOURCES},
         {"usr/lib/os-release": "../../etc/os-release", "etc/dpkg/origins/default": "ubuntu"},
-        {"ubuntu.asc": "usr/share/keyrings/ubuntu-archive-keyring.asc"},
+        {"keys/ubuntu.asc": "usr/share/keyrings/ubuntu-archive-keyring.asc"},
+    ),
+    "rocky-9": Identity(
+        "el9",
+        keys={"el9/keys/rocky.asc": "etc/pki/rpm-gpg/RPM-GPG-KEY-Rocky-9", "el9/keys/epel.asc": "etc/pki/rpm-gpg/RPM-GPG-KEY-EPEL-9"},
     ),
 }

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,13 +16,14 @@ def path_of(name: str) -> Path:
     return cache.root() / "inventory" / f"{name}.yml"
 
 
-def write_inventory(node: Node, path: Path | None = None) -> Path:
-    """Write the inventory: one host, reached through Docker; returns its path."""
+def write_inventory(node: Node, path: Path | None = None, **variables: Any) -> Path:
+    """Write the inventory: one host, reached through Docker, with these variables of its own; returns its path."""
     path = path or path_of(node.name)
     host = {
         "ansible_connection": "community.docker.docker",
         "ansible_host": node.container.name,
         "ansible_python_interpreter": "/usr/bin/python3",
+        **variables,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")

@@ -11,14 +11,15 @@ from tests.lab import cache
 from tests.lab.cache import digest, lock, progress
 from tests.lab.errors import LabError
 from tests.lab.hardware import profile as profiles
-from tests.lab.node import driver, image, mirror, payload
+from tests.lab.node import driver, image, mirror, payload, sources
 from tests.lab.node.engine import LABEL, NETWORK, PREFIX, client
 from tests.lab.node.identity import IDENTITIES
 from tests.lab.node.inventory import path_of, write_inventory
 from tests.lab.node.node import Node, all_nodes
 from tests.lab.nvml import build as nvml
 from tests.lab.ollama.build import build_store
-from tests.lab.packages.build import build_repository
+from tests.lab.packages.build import build_extra, build_repository
+from tests.lab.packages.el.build import build_el_repository
 
 # Made when a node is complete.
 _READY = "/var/lib/lab/ready"
@@ -73,13 +74,22 @@ def _reusable(node: Node | None, recipe: str) -> Node | None:
     return None
 
 
+def _build_tools(out: Path) -> None:
+    nvml.build_tool(out)
+    payload.build_preload(out)
+
+
 def up(profile: str, name: str, release: str | None = None, inventory: Path | None = None) -> Path:
     """Bring a node up as its profile says and return the path of its inventory; a node that is there already stays as it is."""
     hardware = profiles.load(profile)
-    node_image = image.ensure_image(client(), release or IDENTITIES[hardware["identity"]].release)
-    repository = build_repository()
-    tools = cache.cached("nvml-tools", nvml.sources(), nvml.build_tool)
-    mirror.ensure_mirror(node_image, repository, build_store())
+    userland = release or IDENTITIES[hardware["identity"]].userland
+    node_image = image.ensure_image(client(), userland)
+    repositories = [build_repository()]
+    if userland == "el9":
+        repositories.append(build_el_repository(node_image))
+    repositories += [build_extra(extra) for extra in dict.fromkeys(sources.needed(hardware))]
+    tools = cache.cached("node-tools", [*nvml.sources(), payload.PRELOAD], _build_tools)
+    mirror.ensure_mirror(node_image, repositories, build_store())
     recipe = digest([repr(hardware), node_image, tools, *payload.SOURCES])
     with lock(f"node-{name}"):
         node = _reusable(Node.find(name), recipe)
@@ -87,13 +97,23 @@ def up(profile: str, name: str, release: str | None = None, inventory: Path | No
             progress(f"{name}: starting {profile}")
             node = _create(name, profile, node_image, recipe)
             with tempfile.TemporaryDirectory(prefix="gpuops-lab-") as root:
-                payload.write_payload(hardware, tools, repository, Path(root))
+                payload.write_payload(hardware, tools, repositories, Path(root))
                 node.put(Path(root))
             node.boot()
+            sources.add_all(node, hardware)
             driver.install(node, hardware)
             node.run("touch", _READY)
         progress(f"{name}: running")
         return write_inventory(node, inventory)
+
+
+def serve(extra: str, name: str | None) -> str:
+    """Build an extra package repository and serve it; with a node's name it becomes an apt source of that node. Returns its apt source."""
+    with lock("mirror"):
+        mirror.publish([build_extra(extra)])
+    if name:
+        sources.add(find(name), extra)
+    return sources.text(extra)
 
 
 def find(name: str | None) -> Node:

@@ -24,7 +24,7 @@ def _root() -> Path:
 
 
 def _command() -> list[str]:
-    packages = f"python3 -m http.server 80 --directory {_root()}/packages"
+    packages = f"python3 -m http.server 80 --directory {_root()}/www"
     models = f"python3 {_root()}/registry.py {_root()}/models --bind 0.0.0.0 --port 5000 --storage-name {NAME}"
     # Both end together: a mirror with half of its services is a fault that nobody asked for.
     return ["bash", "-c", f"{packages} & {models} & wait -n"]
@@ -34,10 +34,21 @@ def _publish(name: str, folder: Path) -> None:
     link = _root() / name
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink() or link.readlink() != folder:
-        part = link.with_name(f".{name}")
+        part = link.with_name(f".{link.name}")
         part.unlink(missing_ok=True)
         part.symlink_to(folder)
         part.replace(link)
+
+
+def publish(repositories: list[Path]) -> None:
+    """Serve what lies in these folders, beside what is served already. The caller holds the lock `mirror`."""
+    for repository in repositories:
+        for entry in repository.iterdir():
+            # Folders that products share, as compute/cuda/repos, are real ones: a link per product below them.
+            folder = entry
+            while folder.is_dir() and len(below := list(folder.iterdir())) == 1 and below[0].is_dir():
+                folder = below[0]
+            _publish(f"www/{folder.relative_to(repository)}", folder)
 
 
 def find() -> Container | None:
@@ -53,14 +64,14 @@ def _answers(container: Container) -> bool:
     return container.exec_run(["python3", "-c", probe]).exit_code == 0
 
 
-def ensure_mirror(image: str, repository: Path, models: Path) -> None:
-    """Serve this package repository and this model store, and wait until the mirror answers."""
+def ensure_mirror(image: str, repositories: list[Path], models: Path) -> None:
+    """Serve what lies in these package repositories, beside what is served already, and this model store; wait until the mirror answers."""
     network()
     program = Path(registry.__file__)
     recipe = cache.digest([program, *_command()])
     copy = cache.cached("mirror-registry", [program], lambda folder: Path(shutil.copy(program, folder)).chmod(0o644))
     with cache.lock("mirror"):
-        _publish("packages", repository)
+        publish(repositories)
         _publish("models", models)
         _publish("registry.py", copy / program.name)
         mirror = find()

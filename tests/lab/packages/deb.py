@@ -46,7 +46,7 @@ class Package:
 
 
 def write(package: Package, directory: Path) -> Path:
-    """Build `directory/NAME_VERSION_ARCH.deb`. What lies under /etc becomes a conffile; files in a bin folder are executable."""
+    """Build `directory/NAME_VERSION_ARCH.deb`. What lies under /etc becomes a conffile; files in a bin or scripts folder are executable."""
     with tempfile.TemporaryDirectory(prefix="gpuops-deb-") as temporary:
         root = Path(temporary) / "root"
         root.mkdir(mode=0o755)
@@ -57,7 +57,7 @@ def write(package: Package, directory: Path) -> Path:
                 shutil.copyfile(content, target)
             else:
                 target.write_bytes(content.encode() if isinstance(content, str) else content)
-            target.chmod(0o755 if target.parent.name in ("bin", "sbin") else 0o644)
+            target.chmod(0o755 if target.parent.name in ("bin", "sbin", "scripts") else 0o644)
         for name, pointed_at in package.links.items():
             link = root / name.lstrip("/")
             link.parent.mkdir(parents=True, exist_ok=True)

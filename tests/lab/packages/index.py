@@ -38,7 +38,7 @@ def write_suite(root: Path, suite: str, components: list[str], key: SigningKey, 
     _release(dist, fields, key)
 
 
-def write_flat(root: Path, key: SigningKey, origin: str) -> None:
+def write_flat(root: Path, key: SigningKey, origin: str, label: str = "") -> None:
     """Index the packages that lie in `root` itself (apt suite `/`)."""
     _write_packages(_ftparchive("packages", ".", directory=root), root)
-    _release(root, {"Origin": origin, "Label": origin, "Architectures": "amd64"}, key)
+    _release(root, {"Origin": origin, "Label": label or origin, "Architectures": "amd64"}, key)

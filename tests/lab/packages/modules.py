@@ -11,9 +11,10 @@ import subprocess
 from pathlib import Path
 
 from tests.lab.packages.keys import ModuleKey
+from tests.lab.packages.recipes import OPEN, PROPRIETARY
 
-PROPRIETARY = "proprietary"
-OPEN = "open"
+__all__ = ["OPEN", "PROPRIETARY", "c_source", "compile_module", "modinfo", "nouveau", "signature"]
+
 PKEY_ID_PKCS7 = 2
 MAGIC = b"~Module signature appended~\n"
 
@@ -26,9 +27,20 @@ EXPORTS = {"nvidia": ["nvidia_get_rm_ops", "nvUvmInterfaceRegisterUvmCallbacks"]
 IMPORTS = {"nvidia-uvm": ["nvUvmInterfaceRegisterUvmCallbacks"], "nvidia-modeset": ["nvidia_get_rm_ops"], "nvidia-drm": ["nvKmsKapiGetFunctionsTable"]}
 
 
-def modinfo(version: str, flavor: str) -> dict[str, list[tuple[str, str]]]:
+# What a defective driver does: `build` calls a function of the kernel in a way that the kernel's headers no longer know, `version` makes the
+# module say another version than the libraries, `gpu` is for the kernel's double, which lets the last card fail.
+DEFECTIVE_SOURCE = """\
+struct pci_dev;
+extern int pci_resize_resource(struct pci_dev *device, int number, int size, int exclude);
+int nv_resize_pcie_bars(struct pci_dev *device) { return pci_resize_resource(device, 1, 8); }
+"""
+OTHER_VERSION = "580.997.01"
+
+
+def modinfo(version: str, flavor: str, defect: str = "") -> dict[str, list[tuple[str, str]]]:
     """The `.modinfo` entries of every module of a driver, without `vermagic`: `{module: [(key, value)]}`."""
     core_license = DUAL if flavor == OPEN else "NVIDIA"
+    version = OTHER_VERSION if defect == "version" else version
     return {
         "nvidia": [
             ("firmware", f"nvidia/{version}/gsp_tu10x.bin"),
@@ -42,6 +54,7 @@ def modinfo(version: str, flavor: str) -> dict[str, list[tuple[str, str]]]:
             ("parm", "NVreg_EnableGpuFirmware:int"),
             ("parm", "NVreg_PreserveVideoMemoryAllocations:int"),
             ("parm", "NVreg_RegistryDwords:charp"),
+            *([("lab_defect", "gpu")] if defect == "gpu" else []),
         ],
         "nvidia-uvm": [("version", version), ("supported", "external"), ("license", DUAL), ("depends", "nvidia"), ("name", "nvidia_uvm")],
         "nvidia-modeset": [("version", version), ("supported", "external"), ("license", core_license), ("depends", "nvidia"), ("name", "nvidia_modeset")],
@@ -55,7 +68,7 @@ def nouveau() -> list[tuple[str, str]]:
     return [("license", "GPL and additional rights"), *aliases, ("depends", ""), ("intree", "Y"), ("name", "nouveau")]
 
 
-def c_source(module: str, entries: list[tuple[str, str]]) -> str:
+def c_source(module: str, entries: list[tuple[str, str]], defect: str = "") -> str:
     """C source of a module: its `.modinfo`, the names that it exports and those that it uses. UTS_RELEASE comes from the kernel headers."""
     strings = "\n".join(f'    "{key}={value}\\0"' for key, value in entries)
     text = (
@@ -67,7 +80,7 @@ def c_source(module: str, entries: list[tuple[str, str]]) -> str:
         text += f'static const char exported[] __attribute__((section("__ksymtab_strings"), used, aligned(1))) = "{names}";\n'
     for symbol in IMPORTS.get(module, []):
         text += f"extern void {symbol}(void);\nstatic void (*use_{symbol})(void) __attribute__((used)) = {symbol};\n"
-    return text
+    return text + (DEFECTIVE_SOURCE if module == "nvidia" and defect == "build" else "")
 
 
 def compile_module(source: Path, release: str, target: Path) -> None:

@@ -36,3 +36,9 @@ def broken() -> Iterator[Node]:
 def bare() -> Iterator[Node]:
     """Two Tesla P40 held by nouveau, no driver of NVIDIA."""
     yield from _node("p40x2-no-driver", "bare")
+
+
+@pytest.fixture(scope="module")
+def two_kernels() -> Iterator[Node]:
+    """Two Tesla P40 with a working driver, and a next kernel that boots by default and has no module of it."""
+    yield from _node("p40x2-next-kernel", "kernels")

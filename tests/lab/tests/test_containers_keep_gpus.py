@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.bench.__main__ import remote_tasks
+from tests.bench.playbook import module_tasks
 from tests.lab import faults
 from tests.lab.node import lifecycle
 from tests.lab.node.inventory import write_inventory
@@ -134,7 +134,7 @@ def test_nothing_to_do_takes_few_tasks_and_no_network(server: Node, tmp_path: Pa
     assert changed(result) == []
     for one in result["plays"]:
         one["tasks"] = [task for task in one["tasks"] if "gpu_preflight" not in task["task"]["name"]]
-    assert 0 < remote_tasks(result) <= 8, [name for name, answer in answers(result) if not answer.get("skipped")]
+    assert 0 < module_tasks(result) <= 8, [name for name, answer in answers(result) if not answer.get("skipped")]
 
 
 def test_containers_have_exactly_what_they_ask_for(server: Node, tmp_path: Path) -> None:

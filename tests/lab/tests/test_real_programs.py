@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.cache import cached
 from tests.lab.node.node import Node
-from tests.lab.ollama.build import build_image_archive
+from tests.lab.tests import container_host
 
 pytestmark = pytest.mark.lab
 
@@ -169,24 +169,13 @@ def test_nvidia_smi(node: Node) -> None:
 
 @pytest.fixture(scope="session")
 def docker(node: Node) -> Node:
-    """Docker, NVIDIA's container toolkit and an image, installed by hand as an administrator would."""
-    key, source = "/usr/share/keyrings/toolkit.asc", "/etc/apt/sources.list.d/toolkit.list"
-    repository = "http://mirror.lab/libnvidia-container"
-    out(node, "curl", "-fsS", "-o", key, f"{repository}/gpgkey")
-    node.write(source, f"deb [signed-by={key}] {repository}/stable/deb/amd64 /\n")
-    out(node, "apt-get", "update", "-q", "-o", f"Dir::Etc::SourceList={source}", "-o", "Dir::Etc::SourceParts=-", "-o", "APT::Get::List-Cleanup=0")
-    packages = ("docker.io", "docker-cli", "iptables", "nvidia-container-toolkit")
-    out(node, "apt-get", "install", "-y", "-q", "--no-install-recommends", *packages, DEBIAN_FRONTEND="noninteractive")
-    out(node, "nvidia-ctk", "--quiet", "runtime", "configure", "--runtime=docker", "--cdi.enabled")
-    out(node, "systemctl", "restart", "docker")
-    archive = build_image_archive()
-    with archive.open("rb") as file:
-        subprocess.run(["docker", "exec", "-i", node.container.name, "docker", "load"], stdin=file, check=True, capture_output=True)
+    """Docker, NVIDIA's container toolkit and an image."""
+    container_host.install(node)
     return node
 
 
 def in_container(node: Node, script: str, *options: str) -> tuple[int, str]:
-    return node.run("docker", "run", "--rm", "--entrypoint", "sh", *options, "ollama/ollama:0.17.4", "-c", script, check=False)
+    return node.run("docker", "run", "--rm", "--entrypoint", "sh", *options, container_host.IMAGE, "-c", script, check=False)
 
 
 # Makes the node of each GPU where it is missing and opens it: "No such device" is the answer of a permitted device without a kernel driver.

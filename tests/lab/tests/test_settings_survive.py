@@ -20,6 +20,7 @@ pytestmark = pytest.mark.lab
 
 FIRST, SECOND = "0000:3b:00.0", "0000:af:00.0"
 UNIT, DAEMON = "gpuops-gpu-settings.service", "nvidia-persistenced.service"
+CLOCKS = {"memory_mhz": 3615, "graphics_mhz": 1404}
 WISHED = {"persistence_mode": True, "power_limit_watts": 200, "compute_mode": "exclusive_process", "ecc_mode": False}
 AS_FOUND = [f"{address}, Disabled, 250.00, Default, Enabled, Enabled" for address in (FIRST, SECOND)]
 SET = [f"{address}, Enabled, 200.00, Exclusive_Process, Enabled, Disabled" for address in (FIRST, SECOND)]
@@ -57,6 +58,12 @@ def present(node: Node) -> list[str]:
     return [line[4:].lower()[:12] + line[16:] for line in lines]
 
 
+def clocks(node: Node) -> list[str]:
+    """Memory and graphics clock that programs get, GPU by GPU."""
+    columns = "clocks.applications.memory,clocks.applications.graphics"
+    return node.run("nvidia-smi", f"--query-gpu={columns}", "--format=csv,noheader,nounits")[1].splitlines()
+
+
 def files(node: Node) -> str:
     """Names, times and sums of everything that keeps settings."""
     found = "find /etc/gpuops /etc/systemd/system -name '*gpuops*' -exec ls -l --time-style=full-iso {} + 2>&1"
@@ -88,7 +95,16 @@ def test_four_steps_a_reboot_and_the_way_back(settable: Node, tmp_path: Path) ->
     command = settable.run("systemctl", "show", DAEMON, "--property=ExecStart")[1]
     assert "--user nvidia-persistenced --verbose" in command and "--no-persistence-mode" not in command
 
+    # Clocks beside them: what is kept of the rest stays.
+    assert clocks(settable) == ["3615, 1303"] * 2
+    planned = task(settable, tmp_path, "--check", application_clocks=CLOCKS)
+    assert planned["changed"] and clocks(settable) == ["3615, 1303"] * 2
+    assert task(settable, tmp_path, application_clocks=CLOCKS)["msg"] == planned["msg"] and clocks(settable) == ["3615, 1404"] * 2
+    for options in ((), ("--check",)):
+        assert not task(settable, tmp_path, *options, application_clocks=CLOCKS)["changed"]
+
     settable.reboot()
+    assert clocks(settable) == ["3615, 1404"] * 2
     assert present(settable) == [line.replace("Enabled, Disabled", "Disabled, Disabled") for line in SET]
     assert settable.run("systemctl", "is-active", UNIT, DAEMON)[1].split() == ["active", "active"]
     after = task(settable, tmp_path, **WISHED)
@@ -124,7 +140,7 @@ def test_nothing_is_kept_any_more(settable: Node, tmp_path: Path) -> None:
     assert gone["changed"] and gone["kept"] == {} and not task(settable, tmp_path, state="absent")["changed"]
     assert "gpuops-gpu-settings" not in files(settable) and "10-gpuops" not in files(settable)
     settable.reboot()
-    assert [line.split(", ")[1:4] for line in present(settable)] == [["Disabled", "250.00", "Default"]] * 2
+    assert [line.split(", ")[1:4] for line in present(settable)] == [["Disabled", "250.00", "Default"]] * 2 and clocks(settable) == ["3615, 1303"] * 2
     assert "--no-persistence-mode" in settable.run("systemctl", "show", DAEMON, "--property=ExecStart")[1]
 
 
@@ -134,6 +150,11 @@ def test_nothing_is_kept_any_more(settable: Node, tmp_path: Path) -> None:
     [
         ({"power_limit_watts": 300}, f"power_limit_watts is 300: GPU 0 (Tesla P40 at {FIRST}) takes 125 to 250 W"),
         ({"power_limit_watts": 100, "persistence_mode": True}, f"power_limit_watts is 100: GPU 0 (Tesla P40 at {FIRST}) takes 125 to 250 W"),
+        ({"application_clocks": {"memory_mhz": 3600, "graphics_mhz": 1404}},
+         f"application_clocks.memory_mhz is 3600: GPU 0 (Tesla P40 at {FIRST}) supports 3615 and 405 MHz"),
+        ({"application_clocks": {"memory_mhz": 3615, "graphics_mhz": 1400}},
+         f"application_clocks.graphics_mhz is 1400: GPU 0 (Tesla P40 at {FIRST}) with memory at 3615 MHz supports 79 clocks from 544 to 1531 MHz, "
+         "next to it 1392 and 1404"),
         ({"power_limit_watts": -1}, "power_limit_watts is -1: it must be more than 0"),
         ({}, "nothing to set: name at least one of persistence_mode, ecc_mode, compute_mode, power_limit_watts, application_clocks"),
     ],

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import yaml
 from tests.lab.errors import LabError
 from tests.lab.hardware import profile
 from tests.lab.hardware.dmi import write_tables
+from tests.lab.hardware.nvml_state import write_state
+from tests.lab.hardware.pci_files import bars
 from tests.lab.hardware.pci_tree import write_tree
 
 Regions = dict[int, tuple[int, int]]
@@ -60,7 +63,7 @@ def test_regions_are_aligned_disjoint_and_inside_the_windows_of_the_port(name: s
             ((low[0] & 0xFFF0) << 16, (low[1] & 0xFFF0) << 16 | 0xFFFFF),
             (high[2] << 32 | (high[0] & 0xFFF0) << 16, high[3] << 32 | (high[1] & 0xFFF0) << 16 | 0xFFFFF),
         ]
-        sizes = {bar["index"]: bar["size_mib"] << 20 for bar in gpu["board"]["pci"]["bars"]}
+        sizes = {bar["index"]: bar["size_mib"] << 20 for bar in bars(gpu["board"]["pci"], hardware["firmware"])}
         for index, (first, last) in regions(device).items():
             assert last - first + 1 == sizes[index]
             assert first % sizes[index] == 0
@@ -140,3 +143,106 @@ def test_a_wrong_profile_is_named(content: dict, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(profile, "PROFILES", tmp_path)
     with pytest.raises(LabError):
         profile.load("wrong")
+
+
+def device_of(tree: Path, address: str) -> Path:
+    """The folder of a device."""
+    return next(tree.glob(f"devices/**/{address}"))
+
+
+def extended(config: bytes, wanted: int) -> int | None:
+    """Offset of an extended capability."""
+    offset = 0x100
+    while offset:
+        header = struct.unpack_from("<I", config, offset)[0]
+        if header & 0xFFFF == wanted:
+            return offset
+        offset = header >> 20
+    return None
+
+
+def lspci(tree: Path, address: str, folder: Path) -> str:
+    """What lspci makes of a device's configuration space."""
+    config = (device_of(tree, address) / "config").read_bytes()
+    lines = [f"{offset:02x}: {' '.join(f'{byte:02x}' for byte in config[offset : offset + 16])}" for offset in range(0, len(config), 16)]
+    dump = folder / "dump"
+    dump.write_text(f"{address} Device\n" + "\n".join(lines) + "\n\n")
+    return subprocess.run(["lspci", "-F", str(dump), "-vvv"], capture_output=True, text=True, check=True).stdout
+
+
+def changed(name: str, folder: Path, **firmware: object) -> Path:
+    hardware = profile.load(name)
+    hardware["firmware"].update(firmware)
+    return tree_of(hardware, folder / "pci")
+
+
+def test_capabilities_of_the_extended_space(tmp_path: Path) -> None:
+    tree = changed("passthrough", tmp_path, resizable_bar=False)
+    assert extended((device_of(tree, "0000:3b:00.0") / "config").read_bytes(), 0x15) is None
+    server, consumer, port = (lspci(tree, address, tmp_path) for address in ("0000:3b:00.0", "0000:af:00.0", "0000:3a:00.0"))
+    assert "Advanced Error Reporting" in server and "Single Root I/O Virtualization (SR-IOV)" in server and "Total VFs: 16" in server
+    assert "BAR 1: current size: 256MB, supported: 64MB 128MB 256MB 512MB 1GB 2GB 4GB 8GB 16GB 32GB" in consumer and "SR-IOV" not in consumer
+    assert "ACSCtl:\tSrcValid+ TransBlk- ReqRedir+ CmpltRedir+ UpstreamFwd+" in port
+    assert (device_of(tree, "0000:3b:00.0") / "sriov_totalvfs").read_text() == "16\n"
+    assert int((device_of(tree, "0000:af:00.0") / "resource1_resize").read_text(), 16) == 0xFFC0
+    assert not (device_of(tree, "0000:3b:00.0") / "resource1_resize").exists()
+
+
+@pytest.mark.parametrize(("acs", "text"), [(True, "ACSCtl:\tSrcValid+"), (False, "ACSCtl:\tSrcValid-"), (None, "")])
+def test_access_control_of_a_port(acs: bool | None, text: str, tmp_path: Path) -> None:
+    found = lspci(changed("p40x2", tmp_path, acs=acs), "0000:3a:00.0", tmp_path)
+    assert text in found and ("Access Control Services" in found) == (acs is not None)
+
+
+def test_a_resized_bar(tmp_path: Path) -> None:
+    tree = changed("passthrough", tmp_path, resizable_bar=True)
+    device = device_of(tree, "0000:af:00.0")
+    first, last = regions(device)[1]
+    assert last - first + 1 == 32768 << 20
+    assert "BAR 1: current size: 32GB" in lspci(tree, "0000:af:00.0", tmp_path)
+    hardware = profile.load("passthrough")
+    hardware["firmware"]["resizable_bar"] = True
+    write_state(hardware, tmp_path / "nvml")
+    assert (tmp_path / "nvml/gpu1/bar1_total_mib").read_text() == "32768\n"
+
+
+def test_groups_of_the_iommu(tmp_path: Path) -> None:
+    hardware = profile.load("passthrough")
+    hardware["devices"][0]["upstream"] = "0000:3a:00.0"
+    hardware["firmware"]["acs"] = False
+    tree = tree_of(hardware, tmp_path / "pci")
+    members = sorted(sorted(path.name for path in (group / "devices").iterdir()) for group in (tree / "iommu_groups").iterdir())
+    assert members == [["0000:3a:00.0", "0000:3b:00.0", "0000:5e:00.0"], ["0000:ae:00.0", "0000:af:00.0"]]
+    # As mounted: devices is /sys/devices, iommu_groups is /sys/kernel/iommu_groups.
+    device = tree / "devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0"
+    assert device.joinpath("iommu_group").readlink() == Path("../../../../kernel/iommu_groups/0")
+    assert (tree / "iommu_groups/0/devices/0000:3b:00.0").readlink() == Path("../../../../devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0")
+    assert len(list((changed("passthrough", tmp_path / "own") / "iommu_groups").iterdir())) == 6
+    assert not list((changed("p40x2", tmp_path / "none") / "iommu_groups").iterdir())
+
+
+def test_place_and_link_of_a_device(tmp_path: Path) -> None:
+    hardware = profile.load("p40x2")
+    hardware["gpus"][0].update(link={"width": 8}, numa_node=1, cpus="16-31", aer={"correctable": {"BadTLP": 3}})
+    tree = tree_of(hardware, tmp_path / "pci")
+    device = device_of(tree, "0000:3b:00.0")
+    read = {name: (device / name).read_text().strip() for name in ("current_link_width", "max_link_width", "numa_node", "local_cpulist")}
+    assert read == {"current_link_width": "8", "max_link_width": "16", "numa_node": "1", "local_cpulist": "16-31"}
+    assert "BadTLP 3" in (device / "aer_dev_correctable").read_text() and "TOTAL_ERR_COR 3" in (device / "aer_dev_correctable").read_text()
+    assert "TOTAL_ERR_FATAL 0" in (device / "aer_dev_fatal").read_text()
+    for address in ("0000:3b:00.0", "0000:3a:00.0"):
+        config = (device_of(tree, address) / "config").read_bytes()
+        assert struct.unpack_from("<H", config, capability(config, 0x10) + 0x12)[0] >> 4 & 0x3F == 8
+    write_state(hardware, tmp_path / "nvml")
+    assert {name: (tmp_path / "nvml/gpu0" / name).read_text().strip() for name in ("pcie_width", "numa_node")} == {"pcie_width": "8", "numa_node": "1"}
+
+
+def test_wrong_keys_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "PROFILES", tmp_path)
+    (tmp_path / "odd.yml").write_text("firmware: {vtd: true}\n")
+    with pytest.raises(LabError, match="profile odd: unknown keys of firmware: vtd; there are above_4g, aspm, iommu"):
+        profile.load("odd")
+    hardware = {"gpus": [], "devices": [{"board": "nic", "bus_address": "0000:5e:00.0", "upstream": "0000:5d:00.0", "serial": "1"}]}
+    (tmp_path / "odd.yml").write_text(yaml.safe_dump(hardware))
+    with pytest.raises(LabError, match="profile odd: unknown keys of a device: serial"):
+        profile.load("odd")

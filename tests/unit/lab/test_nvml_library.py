@@ -250,6 +250,37 @@ def test_nvlink(tmp_path: Path) -> None:
         assert client.value("nvmlDeviceGetNvLinkVersion", GPU, 0) == 4
 
 
+def test_the_other_end_of_an_nvlink(tmp_path: Path) -> None:
+    state = State(tmp_path / "nvml", "h100", "h100")
+    ends = ["0000:07:00.0"] * 16 + [state.get("gpu1/bus_address")] * 2
+    state.set("gpu0/nvlink_remotes", " ".join(ends))
+    state.set("gpu0/nvlinks", " ".join(["1"] * 15 + ["0", "1", "1"]))
+    with state.client() as client:
+        assert [client.value("nvmlDeviceGetNvLinkRemotePciInfo", GPU, link)["busId"][4:].lower() for link in (0, 17)] == [ends[0], ends[17]]
+        assert [client.value("nvmlDeviceGetNvLinkRemoteDeviceType", GPU, link) for link in (0, 14, 17)] == [2, 2, 0]
+        for name in ("nvmlDeviceGetNvLinkRemotePciInfo", "nvmlDeviceGetNvLinkRemoteDeviceType"):
+            assert client.error(name, GPU, 15) == 3 and client.error(name, "gpu:1", 0) == 3
+
+
+@pytest.mark.parametrize(("board", "memory", "graphics"), [("p40", [3615, 405], (1531, 1518, 544)), ("t4", [5001, 405], (1590, 1575, 300)),
+                                                           ("a100", [1215], (1410, 1395, 210)), ("h100", [2619, 1593], (1980, 1965, 210))])  # fmt: skip
+def test_supported_clocks(tmp_path: Path, board: str, memory: list[int], graphics: tuple[int, int, int]) -> None:
+    state = State(tmp_path / "nvml", board)
+    with state.client() as client:
+        assert client.value("nvmlDeviceGetSupportedMemoryClocks", GPU) == memory
+        found = client.value("nvmlDeviceGetSupportedGraphicsClocks", GPU, memory[0])
+        assert (found[0], found[1], found[-1]) == graphics and found == sorted(set(found), reverse=True)
+        assert client.error("nvmlDeviceGetSupportedGraphicsClocks", GPU, 1) == 6
+        default = [client.value("nvmlDeviceGetDefaultApplicationsClock", GPU, kind) for kind in (2, 0)]
+        assert default[0] in memory and default[1] in found
+        for pair in ((memory[0], found[0] - 1), (memory[0] + 1, found[0])):
+            assert client.error("nvmlDeviceSetApplicationsClocks", GPU, *pair) == 2
+        assert client.error("nvmlDeviceSetApplicationsClocks", GPU, memory[0], found[1]) is None
+        assert [client.value("nvmlDeviceGetApplicationsClock", GPU, kind) for kind in (2, 0)] == [memory[0], found[1]]
+        assert client.error("nvmlDeviceResetApplicationsClocks", GPU) is None
+        assert [client.value("nvmlDeviceGetApplicationsClock", GPU, kind) for kind in (2, 0)] == default
+
+
 def test_structures_that_carry_several_values(tmp_path: Path) -> None:
     state = State(tmp_path / "nvml", "a100", "h100", "p40")
     wanted = {91: 12, 186: 52000, 82: 31, 143: 0, 94: 0}  # links, instant power, memory temperature, remapped rows, replays

@@ -272,3 +272,24 @@ def test_the_programs_need_nothing_but_the_c_library() -> None:
     binary = (root() / "usr/bin/nvidia-smi").read_bytes()
     needed = {name for name in (b"libc.so.6", b"libdl.so.2", b"libpthread.so.0", b"libm.so.6", b"libgcc_s.so.1", b"libnvidia-ml.so.1\0\0") if name in binary}
     assert needed == {b"libc.so.6"}
+
+
+def test_application_clocks(state: State) -> None:
+    def clocks() -> list[str]:
+        return state.smi("--query-gpu=clocks.applications.memory,clocks.applications.graphics", "--format=csv,noheader,nounits").stdout.splitlines()
+
+    before = clocks()
+    listed = state.smi("-i", "0", "--query-supported-clocks=memory,graphics", "--format=csv").stdout.splitlines()
+    assert listed[:2] == ["memory [MHz], graphics [MHz]", "3615 MHz, 1531 MHz"] and listed[-1] == "405 MHz, 544 MHz" and len(listed) == 81
+    bare = state.smi("-i", "0", "--query-supported-clocks=gpu_uuid,mem,gr", "--format=csv,noheader,nounits").stdout.splitlines()
+    assert bare[0] == f"{state.get('gpu0/uuid')}, 3615, 1531"
+
+    done = state.smi("-i", "0", "-ac", "3615,1404")
+    assert done.returncode == 0 and 'Applications clocks set to "(MEM 3615, SM 1404)" for GPU 00000000:04:00.0' in done.stdout
+    assert clocks() == ["3615, 1404", *before[1:]]
+    refused = state.smi("-i", "0", "-ac", "3615,1403")
+    assert refused.returncode == 0 and "combination \"(MEM 3615, SM 1403)\" is not supported for GPU" in refused.stdout and clocks()[0] == "3615, 1404"
+    assert state.smi("-i", "0", "-ac", "3615").returncode == 2
+    assert state.smi("-rac").returncode == 0 and clocks() == before
+    state.set("gpu0/supported_clocks", "error 3")
+    assert "Setting applications clocks is not supported for GPU" in state.smi("-i", "0", "-ac", "3615,1404").stdout and clocks() == before

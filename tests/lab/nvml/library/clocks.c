@@ -1,5 +1,7 @@
 /* Clocks and temperatures: one attribute for each kind. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "lab.h"
 
@@ -35,6 +37,65 @@ EXPORT nvmlReturn_t nvmlDeviceGetClock(nvmlDevice_t device, unsigned type, unsig
     static const char *const formats[] = {"clock_%s_mhz", "application_clock_%s_mhz", "default_application_clock_%s_mhz", "boost_clock_%s_mhz"};
     ENTER(device, LIVE);
     return id < 4 ? clock_of(device, formats[id], type, mhz) : INVALID_ARGUMENT;
+}
+
+#define MAX_CLOCKS 256
+
+/* Attribute "supported_clocks": "MEMORY: GRAPHICS…" for each memory clock, separated by semicolons, highest first; GRAPHICS is a number or
+ * HIGHEST-LOWEST/STEP. Reads the graphics clocks of `memory`, or the memory clocks when that is 0. */
+static nvmlReturn_t supported(nvmlDevice_t device, unsigned memory, unsigned *found, unsigned *count) {
+    char text[VALUE_SIZE], *groups = NULL, *words = NULL;
+    *count = 0;
+    TRY(state_text(device->directory, "supported_clocks", text, sizeof text));
+    for (char *group = strtok_r(text, ";", &groups); group; group = strtok_r(NULL, ";", &groups)) {
+        unsigned of = (unsigned)strtoul(group, &group, 10), high, low, step;
+        if (*group != ':') return UNKNOWN_ERROR;
+        if (!memory && *count < MAX_CLOCKS) found[(*count)++] = of;
+        if (!memory || of != memory) continue;
+        for (char *word = strtok_r(group + 1, " \n", &words); word; word = strtok_r(NULL, " \n", &words)) {
+            int parts = sscanf(word, "%u-%u/%u", &high, &low, &step);
+            if (parts != 1 && (parts != 3 || !step)) return UNKNOWN_ERROR;
+            if (parts == 1) low = high, step = 1;
+            for (; high >= low && *count < MAX_CLOCKS; high -= step) found[(*count)++] = high;
+        }
+        return OK;
+    }
+    return memory ? NOT_FOUND : OK;
+}
+
+static nvmlReturn_t hand_out(const unsigned *found, unsigned available, unsigned *count, unsigned *clocks) {
+    unsigned room = *count;
+    *count = available;
+    if (room < available) return INSUFFICIENT_SIZE;
+    NEED(clocks);
+    memcpy(clocks, found, available * sizeof *clocks);
+    return OK;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetSupportedMemoryClocks(nvmlDevice_t device, unsigned *count, unsigned *clocks) {
+    unsigned found[MAX_CLOCKS], available;
+    ENTER(device, CACHED);
+    NEED(count);
+    TRY(supported(device, 0, found, &available));
+    return hand_out(found, available, count, clocks);
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetSupportedGraphicsClocks(nvmlDevice_t device, unsigned memory, unsigned *count, unsigned *clocks) {
+    unsigned found[MAX_CLOCKS], available;
+    ENTER(device, CACHED);
+    NEED(count);
+    TRY(supported(device, memory, found, &available));
+    return hand_out(found, available, count, clocks);
+}
+
+nvmlReturn_t clocks_allowed(nvmlDevice_t device, unsigned memory, unsigned graphics) {
+    unsigned found[MAX_CLOCKS], available;
+    nvmlReturn_t result = supported(device, memory, found, &available);
+    if (result == NOT_FOUND) return INVALID_ARGUMENT;
+    if (result != OK) return result;
+    for (unsigned i = 0; i < available; i++)
+        if (found[i] == graphics) return OK;
+    return INVALID_ARGUMENT;
 }
 
 EXPORT nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, unsigned sensor, unsigned *celsius) {

@@ -54,6 +54,9 @@ nvmlReturn_t get_text(nvmlDevice_t device, const char *attribute, char *buffer, 
 extern const char *const switch_words[];
 extern const char *const compute_mode_words[];
 
+/* clocks.c: whether the board can run at this pair; INVALID_ARGUMENT when not */
+nvmlReturn_t clocks_allowed(nvmlDevice_t device, unsigned memory, unsigned graphics);
+
 #define ENTER_SYSTEM                                     \
     do {                                                 \
         nvmlReturn_t entered_ = enter_system(__func__);  \

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lab.h"
 
@@ -43,6 +44,43 @@ EXPORT nvmlReturn_t nvmlDeviceGetNvLinkCapability(nvmlDevice_t device, unsigned 
     if (capability > 5) return INVALID_ARGUMENT;
     TRY(link_state(device, link, &active, &count));
     *result = capability != 4; /* all but an SLI bridge */
+    return OK;
+}
+
+/* Attribute "nvlink_remotes": one word a link, the bus address of what is at its other end; an inactive link leads nowhere */
+static nvmlReturn_t remote_end(nvmlDevice_t device, unsigned link, char *address, size_t size) {
+    char text[VALUE_SIZE], *rest = NULL;
+    unsigned active, count, at = 0;
+    TRY(link_state(device, link, &active, &count));
+    if (!active) return NOT_SUPPORTED;
+    TRY(state_text(device->directory, "nvlink_remotes", text, sizeof text));
+    for (char *word = strtok_r(text, " ,\n", &rest); word; word = strtok_r(NULL, " ,\n", &rest))
+        if (at++ == link) return snprintf(address, size, "%s", word) < (int)size ? OK : UNKNOWN_ERROR;
+    return NOT_SUPPORTED;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t device, unsigned link, pci_info_t *info) {
+    char address[32];
+    unsigned function;
+    ENTER(device, LIVE);
+    NEED(info);
+    TRY(remote_end(device, link, address, sizeof address));
+    memset(info, 0, sizeof *info);
+    if (sscanf(address, "%x:%x:%x.%x", &info->domain, &info->bus, &info->device, &function) != 4) return UNKNOWN_ERROR;
+    snprintf(info->bus_id_legacy, sizeof info->bus_id_legacy, "%04X:%02X:%02X.%X", info->domain & 0xffff, info->bus & 0xff, info->device & 0xff, function & 7);
+    snprintf(info->bus_id, sizeof info->bus_id, "%08X:%02X:%02X.%X", info->domain, info->bus & 0xff, info->device & 0xff, function & 7);
+    return OK;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t device, unsigned link, unsigned *type) {
+    enum { REMOTE_GPU = 0, REMOTE_SWITCH = 2 };
+    char address[32];
+    ENTER(device, LIVE);
+    NEED(type);
+    TRY(remote_end(device, link, address, sizeof address));
+    *type = REMOTE_SWITCH;
+    for (unsigned i = 0; i < gpu_count; i++)
+        if (!strcasecmp(gpus[i].bus_address, address)) *type = REMOTE_GPU;
     return OK;
 }
 

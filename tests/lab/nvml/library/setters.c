@@ -67,12 +67,8 @@ EXPORT nvmlReturn_t nvmlDeviceClearEccErrorCounts(nvmlDevice_t device, unsigned 
 }
 
 EXPORT nvmlReturn_t nvmlDeviceSetApplicationsClocks(nvmlDevice_t device, unsigned memory_mhz, unsigned graphics_mhz) {
-    unsigned high;
     ENTER(device, LIVE);
-    TRY(get_unsigned(device, "max_clock_memory_mhz", &high));
-    if (memory_mhz > high) return INVALID_ARGUMENT;
-    TRY(get_unsigned(device, "max_clock_graphics_mhz", &high));
-    if (graphics_mhz > high) return INVALID_ARGUMENT;
+    TRY(clocks_allowed(device, memory_mhz, graphics_mhz));
     TRY(write_number(device, "application_clock_memory_mhz", memory_mhz, UNTIL_UNLOAD));
     return write_number(device, "application_clock_graphics_mhz", graphics_mhz, UNTIL_UNLOAD);
 }

@@ -8,14 +8,15 @@
 #include "smi.h"
 
 struct request {
-    const char *ids, *query, *apps, *format, *option, *value;
+    const char *ids, *query, *apps, *clocks, *format, *option, *value;
     int list, report, xml, version, help, help_query, links;
 };
 
 static int usage(void) {
     puts("nvidia-smi of the simulated GPU server\n\n"
          "    -L | -q [-x] | --query-gpu=FIELDS --format=csv[,noheader][,nounits] | --query-compute-apps=FIELDS --format=…\n"
-         "    nvlink -s | -i ID[,ID…] (index, UUID, serial or bus id) | -pm 0|1 | -pl WATTS | -c MODE | -e 0|1 | --help-query-gpu | --version");
+         "    nvlink -s | -i ID[,ID…] (index, UUID, serial or bus id) | -pm 0|1 | -pl WATTS | -c MODE | -e 0|1 | -ac MEMORY,GRAPHICS | -rac |\n"
+         "    --query-supported-clocks=FIELDS --format=… | --help-query-gpu | --version");
     return OK;
 }
 
@@ -36,13 +37,14 @@ static int option(int argc, char **argv, int *at, const char *letter, const char
 static int parse(int argc, char **argv, struct request *request) {
     static const struct {
         const char *letter, *name;
-    } settings[] = {{"-pm", "--persistence-mode"}, {"-pl", "--power-limit"}, {"-c", "--compute-mode"}, {"-e", "--ecc-config"}};
+    } settings[] = {{"-pm", "--persistence-mode"}, {"-pl", "--power-limit"}, {"-c", "--compute-mode"}, {"-e", "--ecc-config"}, {"-ac", "--applications-clocks"}};
     for (int i = 1; i < argc; i++) {
         int known = 0;
         for (size_t j = 0; j < sizeof settings / sizeof *settings && !known; j++)
             if (option(argc, argv, &i, settings[j].letter, settings[j].name, &request->value)) request->option = settings[j].letter, known = 1;
         if (known || option(argc, argv, &i, "-i", "--id", &request->ids) || option(argc, argv, &i, "", "--format", &request->format) ||
-            option(argc, argv, &i, "", "--query-gpu", &request->query) || option(argc, argv, &i, "", "--query-compute-apps", &request->apps))
+            option(argc, argv, &i, "", "--query-gpu", &request->query) || option(argc, argv, &i, "", "--query-compute-apps", &request->apps) ||
+            option(argc, argv, &i, "", "--query-supported-clocks", &request->clocks))
             continue;
         if (!strcmp(argv[i], "-L") || !strcmp(argv[i], "--list-gpus")) request->list = 1;
         else if (!strcmp(argv[i], "-q") || !strcmp(argv[i], "--query")) request->report = 1;
@@ -50,6 +52,7 @@ static int parse(int argc, char **argv, struct request *request) {
         else if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) request->help = 1;
         else if (!strcmp(argv[i], "--help-query-gpu")) request->help_query = 1;
         else if (!strcmp(argv[i], "--version")) request->version = 1;
+        else if (!strcmp(argv[i], "-rac") || !strcmp(argv[i], "--reset-applications-clocks")) request->option = "-rac", request->value = "";
         else if (i == 1 && !strcmp(argv[i], "nvlink")) request->links = 1;
         else if (request->links && (!strcmp(argv[i], "-s") || !strcmp(argv[i], "--status"))) request->links = 2;
         else {
@@ -162,6 +165,7 @@ int main(int argc, char **argv) {
     if (request.option) return set_option(&selection, request.option, request.value);
     if (request.query) return query_gpu(&selection, request.query, request.format);
     if (request.apps) return query_apps(&selection, request.apps, request.format);
+    if (request.clocks) return query_clocks(&selection, request.clocks, request.format);
     if (request.links == 2) return show_links(&selection);
     if (request.list) return show_list(&selection);
     if (request.report || request.xml) return show_report(&selection, request.xml);

@@ -1,4 +1,4 @@
-/* --query-gpu and --query-compute-apps. */
+/* --query-gpu, --query-compute-apps and --query-supported-clocks. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,5 +110,57 @@ int query_apps(const struct selection *selection, const char *names, const char 
             }
         }
     }
+    return OK;
+}
+
+#define MAX_CLOCKS 256
+
+/* The column's header; gpu_field is the field that has its value, NULL for a clock. */
+static const struct clock_field {
+    const char *name, *header, *gpu_field;
+    int graphics;
+} clock_fields[] = {
+    {"timestamp", "timestamp", "timestamp", 0}, {"gpu_name", "gpu_name", "name", 0}, {"gpu_bus_id", "gpu_bus_id", "pci.bus_id", 0},
+    {"gpu_serial", "gpu_serial", "serial", 0}, {"gpu_uuid", "gpu_uuid", "uuid", 0}, {"memory", "memory [MHz]", NULL, 0}, {"mem", "memory [MHz]", NULL, 0},
+    {"graphics", "graphics [MHz]", NULL, 1}, {"gr", "graphics [MHz]", NULL, 1},
+};
+
+static const struct clock_field *clock_field(const char *name) {
+    for (size_t i = 0; i < sizeof clock_fields / sizeof *clock_fields; i++)
+        if (!strcmp(name, clock_fields[i].name)) return &clock_fields[i];
+    return NULL;
+}
+
+static void clock_rows(const struct selection *selection, nvmlDevice_t device, const struct clock_field **fields, int count, struct options options) {
+    int (*memories)(nvmlDevice_t, unsigned *, unsigned *) = (int (*)(nvmlDevice_t, unsigned *, unsigned *))symbol("nvmlDeviceGetSupportedMemoryClocks");
+    int (*graphics)(nvmlDevice_t, unsigned, unsigned *, unsigned *) =
+        (int (*)(nvmlDevice_t, unsigned, unsigned *, unsigned *))symbol("nvmlDeviceGetSupportedGraphicsClocks");
+    unsigned memory[MAX_CLOCKS], clock[MAX_CLOCKS], memory_count = MAX_CLOCKS, clock_count;
+    char text[512];
+    if (!memories || !graphics || memories(device, &memory_count, memory)) return;
+    for (unsigned m = 0; m < memory_count; m++) {
+        clock_count = MAX_CLOCKS;
+        if (graphics(device, memory[m], &clock_count, clock)) continue;
+        for (unsigned g = 0; g < clock_count; g++)
+            for (int i = 0; i < count; i++) {
+                if (fields[i]->gpu_field) field_text(field_find(fields[i]->gpu_field), selection, device, CSV_BARE, text, sizeof text);
+                else snprintf(text, sizeof text, "%u%s", fields[i]->graphics ? clock[g] : memory[m], options.units ? " MHz" : "");
+                printf("%s%s", text, i + 1 < count ? ", " : "\n");
+            }
+    }
+}
+
+int query_clocks(const struct selection *selection, const char *names, const char *format) {
+    const struct clock_field *fields[16];
+    char *copy = strdup(names), *rest = NULL;
+    struct options options;
+    int count = 0, code = parse_format(format, &options);
+    for (char *name = strtok_r(copy, ", ", &rest); !code && name && count < 16; name = strtok_r(NULL, ", ", &rest))
+        if (!(fields[count++] = clock_field(name))) code = invalid_field(name);
+    free(copy);
+    if (code) return code;
+    for (int i = 0; options.header && i < count; i++)
+        printf("%.*s%s", (int)(options.units ? strlen(fields[i]->header) : strcspn(fields[i]->header, " ")), fields[i]->header, i + 1 < count ? ", " : "\n");
+    for (unsigned gpu = 0; gpu < selection->count; gpu++) clock_rows(selection, selection->devices[gpu], fields, count, options);
     return OK;
 }

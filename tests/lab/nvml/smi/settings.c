@@ -1,4 +1,4 @@
-/* Settings: -pm, -pl, -c, -e. */
+/* Settings: -pm, -pl, -c, -e, -ac, -rac. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,13 +71,37 @@ static int set_compute(nvmlDevice_t device, const char *bus, unsigned mode) {
     return OK;
 }
 
+/* A refused pair is a warning to nvidia-smi: it ends with 0 and leaves the clocks as they are. */
+static int set_clocks(nvmlDevice_t device, const char *bus, unsigned memory, unsigned graphics) {
+    int (*function)(nvmlDevice_t, unsigned, unsigned) = (int (*)(nvmlDevice_t, unsigned, unsigned))symbol("nvmlDeviceSetApplicationsClocks");
+    int code = function ? function(device, memory, graphics) : FUNCTION_NOT_FOUND;
+    if (code == NOT_SUPPORTED) printf("Setting applications clocks is not supported for GPU %s.\nTreating as warning and moving on.\n", bus);
+    else if (code == INVALID_ARGUMENT)
+        printf("Specified clock combination \"(MEM %u, SM %u)\" is not supported for GPU %s. Run 'nvidia-smi -q -d SUPPORTED_CLOCKS' to see list of "
+               "supported clock combinations\nTreating as warning and moving on.\n", memory, graphics, bus);
+    else if (code) return stop(code, "applications clocks", bus);
+    else printf("Applications clocks set to \"(MEM %u, SM %u)\" for GPU %s\n", memory, graphics, bus);
+    return OK;
+}
+
+static int reset_clocks(nvmlDevice_t device, const char *bus) {
+    int (*function)(nvmlDevice_t) = (int (*)(nvmlDevice_t))symbol("nvmlDeviceResetApplicationsClocks");
+    int code = function ? function(device) : FUNCTION_NOT_FOUND;
+    if (code == NOT_SUPPORTED) printf("Resetting applications clocks is not supported for GPU %s.\nTreating as warning and moving on.\n", bus);
+    else if (code) return stop(code, "applications clocks", bus);
+    return OK;
+}
+
 int set_option(const struct selection *selection, const char *option, const char *text) {
     static const char *const switches[] = {"0", "1", NULL}, *const modes[] = {"DEFAULT", "EXCLUSIVE_THREAD", "PROHIBITED", "EXCLUSIVE_PROCESS", NULL};
-    unsigned value = 0;
+    unsigned value = 0, graphics = 0;
     double watts = 0;
     char *end = NULL, bus[64];
-    int code = OK;
-    if (!strcmp(option, "-pl")) {
+    int code = OK, consumed = 0;
+    if (!strcmp(option, "-ac")) {
+        if (sscanf(text, "%u,%u%n", &value, &graphics, &consumed) != 2 || text[consumed]) code = EXIT_INVALID;
+    } else if (!strcmp(option, "-rac")) {
+    } else if (!strcmp(option, "-pl")) {
         watts = strtod(text, &end);
         if (end == text || *end) code = EXIT_INVALID;
     } else code = parse_word(text, !strcmp(option, "-c") ? modes : switches, &value);
@@ -90,6 +114,8 @@ int set_option(const struct selection *selection, const char *option, const char
         field_text(field_find("pci.bus_id"), selection, device, CSV_BARE, bus, sizeof bus);
         if (!strcmp(option, "-pl")) code = set_power(selection, device, bus, watts);
         else if (!strcmp(option, "-pm")) code = set_switch(device, bus, "nvmlDeviceSetPersistenceMode", "persistence mode", value);
+        else if (!strcmp(option, "-ac")) code = set_clocks(device, bus, value, graphics);
+        else if (!strcmp(option, "-rac")) code = reset_clocks(device, bus);
         else if (!strcmp(option, "-e")) code = set_switch(device, bus, "nvmlDeviceSetEccMode", "ECC support", value);
         else code = set_compute(device, bus, value);
     }

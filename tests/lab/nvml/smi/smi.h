@@ -42,6 +42,7 @@ int show_links(const struct selection *selection);
 int show_report(const struct selection *selection, int xml);
 int query_gpu(const struct selection *selection, const char *fields, const char *format);
 int query_apps(const struct selection *selection, const char *fields, const char *format);
+int query_clocks(const struct selection *selection, const char *fields, const char *format);
 int set_option(const struct selection *selection, const char *option, const char *value);
 
 /* processes.c */

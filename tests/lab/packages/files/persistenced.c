@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define RUN_DIRECTORY "/run/nvidia-persistenced"
+#define MODPROBE "/usr/bin/nvidia-modprobe"
 #define MAX_GPUS 64
 
 typedef void *device_t;
@@ -151,6 +152,9 @@ int main(int argc, char **argv)
     sigaddset(&endings, SIGINT);
     sigprocmask(SIG_BLOCK, &endings, NULL);
 
+    /* Where nvidia-modprobe is installed, the driver's programs load the module with it. */
+    if (access("/dev/nvidiactl", F_OK) && access(MODPROBE, X_OK) == 0 && system(MODPROBE))
+        syslog(LOG_WARNING, "%s failed", MODPROBE);
     open_nvml();
     if (!hold_devices()) {
         syslog(LOG_ERR, "Failed to query NVIDIA devices. Please ensure that the NVIDIA device files (/dev/nvidia*) exist, and that user 0 has read and write permissions for those files.");

@@ -25,7 +25,7 @@ STEPS = """
 import json, subprocess, sys
 import tests.unit.conftest
 from ansible_collections.gpuops.fleet.plugins.module_utils._actions import gpu_settings as setting
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.gpu_settings import read
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.gpu_settings import add_supported_clocks, read
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.gpu_settings import changes
 def run(args, timeout_seconds=None):
     done = subprocess.run(args, capture_output=True, text=True, timeout=timeout_seconds, check=False)
@@ -35,6 +35,11 @@ def both():
 answers = []
 for reader, wished in json.load(sys.stdin):
     try:
+        if "clocks" in wished:
+            gpus = both()[0]
+            add_supported_clocks(run, reader, gpus, 10)
+            answers.append([gpu["supported_clocks"] for gpu in gpus])
+            continue
         setting.apply(run, reader, changes(both()[0], wished), 10)
         answers.append(both())
     except Exception as error:
@@ -79,10 +84,22 @@ def test_both_ways_set_and_see_the_same(tmp_path, reader):
 
 
 @needs_double
-def test_clocks_through_the_binding(tmp_path):
-    machine(tmp_path, "p40x1")
-    (after,) = steps(tmp_path, ("pynvml", {"application_clocks": {"memory_mhz": 3615, "graphics_mhz": 1404}}))
-    assert held(after[1], "memory_clock_mhz", "graphics_clock_mhz") == [(3615, 1404)]
+@pytest.mark.parametrize("reader", ["pynvml", "nvidia-smi"])
+def test_clocks(tmp_path, reader):
+    machine(tmp_path, "p40x2")
+    wished = {"memory_mhz": 3615, "graphics_mhz": 1404}
+    (after,) = steps(tmp_path, (reader, {"application_clocks": wished}))
+    assert held(after[0], "memory_clock_mhz", "graphics_clock_mhz") == held(after[1], "memory_clock_mhz", "graphics_clock_mhz") == [(3615, 1404)] * 2
+
+
+@needs_double
+def test_both_list_the_same_clocks(tmp_path):
+    machine(tmp_path, "mixed")
+    (tmp_path / "nvml/gpu1/supported_clocks").write_text("error 3\n")
+    one, other = steps(tmp_path, ("pynvml", {"clocks": True}), ("nvidia-smi", {"clocks": True}))
+    assert one == other and one[1] is None
+    assert [[memory for memory, _graphics in gpu] for gpu in (one[0], one[2])] == [[3615, 405], [1215]]
+    assert one[0][0][1][:2] == [1531, 1518] and one[0][1][1] == [544] and len(one[2][0][1]) == 81
 
 
 @needs_double

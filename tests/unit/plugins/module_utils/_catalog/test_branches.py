@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from ansible_collections.gpuops.fleet.plugins.module_utils._catalog import branches, cuda
+from ansible_collections.gpuops.fleet.plugins.module_utils._catalog import branches, features
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.architectures import ARCHITECTURES
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import branches as verdict
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.facts import version
@@ -15,7 +15,7 @@ def test_dates_are_last_days_of_a_month():
     for row in branches.BRANCHES.values():
         if row["supported_until"]:
             assert (datetime.date.fromisoformat(row["supported_until"]) + datetime.timedelta(days=1)).day == 1
-    assert datetime.date.fromisoformat(branches.DATE) and datetime.date.fromisoformat(cuda.DATE)
+    assert datetime.date.fromisoformat(branches.DATE) and datetime.date.fromisoformat(features.DATE)
 
 
 def test_a_new_feature_branch_carries_no_commitment():
@@ -48,7 +48,7 @@ def test_maintained(branch, date, maintained):
 
 
 def test_cuda_versions_rise_together():
-    rows = [cuda.MAJORS[major] for major in sorted(cuda.MAJORS)]
-    for key in ("oldest_driver", "lowest_compute_capability"):
-        values = [version(row[key]) for row in rows]
+    rules = [features.FEATURES["cuda%d" % major]["rules"][0] for major in (11, 12, 13)]
+    for place in (0, 2):
+        values = [version(rule[place]) for rule in rules]
         assert None not in values and values == sorted(values)

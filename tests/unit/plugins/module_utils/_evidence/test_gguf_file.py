@@ -2,13 +2,15 @@
 import hashlib
 import json
 import os
+import struct
 from pathlib import Path
 
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import EvidenceError
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gguf_file
 
-CONTENT = b"GGUF" + bytes(range(256)) * 20000
+# A header of version 3 without metadata and tensors, and whatever follows.
+CONTENT = b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(range(256)) * 20000
 
 
 def remember(model, cache):

@@ -108,14 +108,6 @@ def test_packages_of_dpkg(tmp_path):
     assert found["sources"]["docker"] == "package docker-ce"
 
 
-def test_packages_of_rpm(tmp_path):
-    (tmp_path / "usr/lib/sysimage/rpm").mkdir(parents=True)
-    out = "kmod-nvidia-580\t(none):580.95.05-1.el9\nnvidia-driver\t3:580.95.05-1.el9\nlibnvidia-container1\t(none):1.20.1-1\nnonsense\n"
-    installed, source, _reason = packages.read(lambda args, timeout_seconds=None: (0, out, ""), str(tmp_path))
-    assert source == "rpm -qa"
-    assert packages.driver_packages(installed) == {"kmod-nvidia-580": "580.95.05-1.el9", "nvidia-driver": "3:580.95.05-1.el9"}
-
-
 def test_packages_that_cannot_be_read(tmp_path):
     assert packages.read(no_commands, str(tmp_path))[0] is None
     (tmp_path / "var/lib/rpm").mkdir(parents=True)

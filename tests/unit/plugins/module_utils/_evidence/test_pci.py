@@ -79,22 +79,28 @@ def test_two_p40_without_a_driver(p40x2):
     assert first["pci"] == {
         "vendor_id": "10de", "device_id": "1b38", "subsystem_vendor_id": "10de", "subsystem_device_id": "11d9", "class_code": "030200",
         "kernel_driver": None, "numa_node": 0, "cpu_affinity": first["pci"]["cpu_affinity"], "iommu_group": None, "iommu_group_peers": [],
-        "aer": {"correctable": None, "nonfatal": None, "fatal": None}, "sriov": {"total_vfs": None, "num_vfs": None}, "resizable_bar_sizes_mib": [],
+        "aer": {"correctable": 0, "nonfatal": 0, "fatal": 0}, "sriov": {"total_vfs": None, "num_vfs": None}, "resizable_bar_sizes_mib": [],
     }  # fmt: skip
     assert first["bar1"]["size_mib"] == 32768 and int(first["bar1"]["address"], 16) >= 1 << 32
     link = {"generation_current": 3, "generation_max": 3, "width_current": 16, "width_max": 16, "aspm": "disabled"}
     start = int(first["bar1"]["address"], 16)
     window = first["pcie"]["upstream"].pop("prefetchable_window")
     assert int(window["start"], 16) <= start and start + (32 << 30) - 1 <= int(window["end"], 16)
-    assert first["pcie"] == dict(link, upstream=dict(link, bus_address="0000:3a:00.0", acs_source_validation=None))
+    assert first["pcie"] == dict(link, upstream=dict(link, bus_address="0000:3a:00.0", acs_source_validation=False))
     assert first["route"] == ["pci0000:3a", "0000:3a:00.0", "0000:3b:00.0"]
     assert first["unavailable"] == {
         "pci.kernel_driver": "no kernel driver is bound", "pci.iommu_group": "the device is in no IOMMU group",
-        "pcie.upstream.acs_source_validation": "the port has no Access Control Services",
-        **dict.fromkeys(("pci.aer.correctable", "pci.aer.nonfatal", "pci.aer.fatal"), pci.NO_AER),
         **dict.fromkeys(("pci.sriov.total_vfs", "pci.sriov.num_vfs"), pci.NO_SRIOV),
     }  # fmt: skip
     assert first["source"] == "sysfs:/sys/bus/pci/devices/0000:3b:00.0" and not first["lost"]
+
+
+def test_a_kernel_that_counts_no_errors(p40x2):
+    for path in gpu_folder(p40x2).glob("aer_dev_*"):
+        path.unlink()
+    first = pci.read(str(p40x2))[0]
+    assert first["pci"]["aer"] == {"correctable": None, "nonfatal": None, "fatal": None}
+    assert {key: first["unavailable"]["pci.aer." + key] for key in first["pci"]["aer"]} == dict.fromkeys(first["pci"]["aer"], pci.NO_AER)
 
 
 @pytest.mark.parametrize(

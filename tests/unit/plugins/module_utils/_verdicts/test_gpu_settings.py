@@ -69,7 +69,7 @@ def test_changes(wished, needed):
 
 def test_clocks_are_a_pair():
     clocks = {"memory_mhz": 3615, "graphics_mhz": 1404}
-    (change,) = plan.changes([gpu()], {"application_clocks": clocks})
+    (change,) = plan.changes([gpu(supported_clocks=CLOCKS)], {"application_clocks": clocks})
     assert (change["before"], change["after"], change["word"]) == ({"memory_mhz": 3615, "graphics_mhz": 1303}, clocks, "3615,1404")
 
 
@@ -81,6 +81,7 @@ def test_a_pending_ecc_mode_that_is_wanted_is_no_change_and_one_that_is_not_is_t
     assert plan.waiting([waiting], {"ecc_mode": True}) == [] == plan.waiting([gpu(ecc_mode=None, ecc_mode_pending=None)], {})
 
 
+CLOCKS = [(3615, [1531, 1404, 1303]), (405, [544])]
 NO_ECC = gpu(ecc_mode=None, ecc_mode_pending=None, unavailable={"ecc_mode": "not supported", "ecc_mode_pending": "not supported"})
 
 
@@ -91,6 +92,14 @@ NO_ECC = gpu(ecc_mode=None, ecc_mode_pending=None, unavailable={"ecc_mode": "not
         (gpu(), {"power_limit_watts": 124.9}, PolicyError, "power_limit_watts is 124.9: GPU 0 (Tesla P40 at 0000:3b:00.0) takes 125 to 250 W"),
         (gpu(), {"application_clocks": {"memory_mhz": 3615, "graphics_mhz": 1600}}, PolicyError,
          "application_clocks.graphics_mhz is 1600: GPU 0 (Tesla P40 at 0000:3b:00.0) takes up to 1531 MHz"),
+        (gpu(supported_clocks=CLOCKS), {"application_clocks": {"memory_mhz": 3600, "graphics_mhz": 1404}}, PolicyError,
+         "application_clocks.memory_mhz is 3600: GPU 0 (Tesla P40 at 0000:3b:00.0) supports 3615 and 405 MHz"),
+        (gpu(supported_clocks=CLOCKS), {"application_clocks": {"memory_mhz": 3615, "graphics_mhz": 1400}}, PolicyError,
+         "application_clocks.graphics_mhz is 1400: GPU 0 (Tesla P40 at 0000:3b:00.0) with memory at 3615 MHz supports 3 clocks from 1303 to 1531 MHz, "
+         "next to it 1303 and 1404"),
+        (gpu(supported_clocks=CLOCKS), {"application_clocks": {"memory_mhz": 405, "graphics_mhz": 1404}}, PolicyError,
+         "application_clocks.graphics_mhz is 1404: GPU 0 (Tesla P40 at 0000:3b:00.0) with memory at 405 MHz supports 1 clocks from 544 to 544 MHz, "
+         "next to it 544"),
         (NO_ECC, {"ecc_mode": True}, PolicyError, "ecc_mode: GPU 0 (Tesla P40 at 0000:3b:00.0) does not have this setting"),
         (gpu(persistence_mode=None), {"persistence_mode": True}, EvidenceError,
          "persistence_mode of GPU 0 (Tesla P40 at 0000:3b:00.0) cannot be read: not reported"),

@@ -1,0 +1,1 @@
+[ $1 -ne 0 ] || systemctl --quiet disable --now nvidia-persistenced.service || :
