@@ -118,7 +118,8 @@ class _Instance:
         uuids = [str(gpu["uuid"]) for gpu in group if gpu.get("uuid")]
         server = dict(
             {key: value for key, value in self.instance.items() if key not in ("gpus", "environment", "port", "bind_address")},
-            instance=self.name, name="%s-%d" % (self.name, place) if balanced else self.name, devices=group, uuids=sorted(uuids) if len(uuids) == len(group) else None,
+            instance=self.name, name="%s-%d" % (self.name, place) if balanced else self.name, devices=group,
+            uuids=sorted(uuids) if len(uuids) == len(group) else None,
             environment=environment, models=models, address=address, port=port, url=_url(address, port), balanced=balanced,
         )
         self.result["servers"].append(dict(server, questions=ollama_fit.questions(server)))
