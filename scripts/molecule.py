@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Runs `molecule test` on every scenario, two at a time; prints the whole output of one that fails. Usage: scripts/molecule.py [SCENARIO...].
 
 A scenario's time is mostly spent waiting for its server, so that two share two cores well. Each has a working directory of its own, which Molecule

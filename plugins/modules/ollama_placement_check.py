@@ -197,7 +197,7 @@ ARGUMENTS = {
     "expected_uuids": {"type": "list", "elements": "str"},
     "require_gpu": {"type": "bool", "default": True},
     "num_ctx": {"type": "int"},
-    "measure_tokens": {"type": "int", "default": 0},
+    "measure_tokens": {"type": "int", "default": 0, "no_log": False},
     "timeout_seconds": {"type": "float", "default": 60},
 }
 PLACEMENT_KEYS = ("library", "offloaded", "gpu_layers", "gpu_bytes")

@@ -92,8 +92,9 @@ class OllamaApi:
         """
         last: Json = {}
         try:
-            for last in self._stream("/api/pull", {"model": name, "insecure": insecure, "stream": True}):
-                yield last
+            for line in self._stream("/api/pull", {"model": name, "insecure": insecure, "stream": True}):
+                last = line
+                yield line
         except ServiceError as error:
             if not insecure and any(text in error.message for text in NOT_SECURE):
                 hint = "set insecure: true for a trusted registry that speaks plain HTTP or has no verifiable certificate"

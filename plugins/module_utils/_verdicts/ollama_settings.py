@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 def version(text: t.Optional[str]) -> t.Optional[t.Tuple[int, ...]]:
     """The version in an image reference or an answer of `/api/version`: `ollama/ollama:0.17.4@sha256:…` is (0, 17, 4); None without one."""
-    found = re.search(r"(?:^|[:v])(\d+\.\d+(?:\.\d+)?)(?![\d.])", str(text or "").split("@")[0])
+    found = re.search(r"(?:^|[:v])(\d+\.\d+(?:\.\d+)?)(?![\d.])", str(text or "").partition("@")[0])
     return tuple(int(part) for part in found.group(1).split(".")) if found else None
 
 
