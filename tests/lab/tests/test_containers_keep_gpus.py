@@ -55,8 +55,9 @@ def play(node: Node, folder: Path, tasks: list[dict[str, Any]], *options: str, f
     command = ["ansible-playbook", "-i", str(inventory), "-i", str(ROOT / "tests/lab/site/products.py"), str(file), "-e", json.dumps(variables), *options]
     environment = dict(os.environ, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0")
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
-    assert (run.returncode != 0) is fails, run.stdout[-6000:] + run.stderr
-    return json.loads(run.stdout[run.stdout.index("{") :])
+    result = json.loads(run.stdout[run.stdout.index("{") :])
+    assert (run.returncode != 0) is fails, [(name, answer.get("msg")) for name, answer in answers(result) if answer.get("failed")] or run.stderr
+    return result
 
 
 def answers(result: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
