@@ -112,8 +112,8 @@ def packages(node: Node) -> dict[str, str]:
 
 def unfinished(node: Node) -> list[str]:
     """Packages that dpkg calls neither installed nor absent."""
-    lines = node.run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")[1].splitlines()
-    return [line for line in lines if line.split()[0] not in ("installed", "config-files", "not-installed")]
+    listing = "dpkg-query -W -f '${db:Status-Status} ${Package}\\n'"
+    return node.run("sh", "-c", f"{listing} | grep -Ev '^(installed|config-files|not-installed) ' || true")[1].splitlines()
 
 
 def held(node: Node) -> set[str]:

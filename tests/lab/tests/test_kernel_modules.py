@@ -31,7 +31,8 @@ def test_unload_and_load(broken: Node) -> None:
     assert broken.run("nvidia-smi", check=False)[0] == 9
     broken.run("modprobe", "nvidia-uvm")
     assert broken.read("/sys/module/nvidia/initstate").strip() == "live"
-    assert broken.read("/sys/module/nvidia/refcnt").strip() == "1"
+    # nvidia_uvm, and what persistenced, which udev starts, has opened by now.
+    assert int(broken.read("/sys/module/nvidia/refcnt")) >= 1
     assert broken.read("/proc/driver/nvidia/version").startswith("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05")
     assert "\n195 nvidia\n" in broken.read("/proc/devices")
     assert broken.run("stat", "-c", "%t:%T %a", "/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm")[1].split("\n")[:4] == [
