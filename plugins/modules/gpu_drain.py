@@ -20,15 +20,14 @@ description:
   - The check C(gpu.holders) in RV(checks) is of the state in which the task ends, in check mode of that in which it began.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: full
 options:
   state:

@@ -18,22 +18,9 @@ description:
   - With O(package_source) it also names the packages, in exact versions, and refuses what the source cannot give.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-    details:
-      - This module only judges and changes nothing, so it does the same in check mode.
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
-    support: N/A
-    details:
-      - This module does not change state.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
-    details:
-      - This module never reports a change.
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
+  - gpuops.fleet.attributes.reads
 options:
   floor_version:
     description: Oldest driver version that is left alone.

@@ -15,22 +15,10 @@ description:
   - The figures are estimates within some percent. The proof is M(gpuops.fleet.ollama_placement_check) after loading.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-    details:
-      - This module only judges and changes nothing, so it does the same in check mode.
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
-    support: N/A
-    details:
-      - This module does not change state.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
-    details:
-      - This module never reports a change.
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
+  - gpuops.fleet.attributes.reads
+  - gpuops.fleet.checks
 options:
   file:
     description:
@@ -102,14 +90,6 @@ options:
       - The facts to judge, as M(gpuops.fleet.gpu_facts) returned them in C(ansible_facts.gpu).
       - When omitted, they are read now, unless O(gpus) tells the free memory of every GPU.
     type: dict
-  fail_on:
-    description:
-      - The task fails when a check ends with one of these statuses.
-      - An empty list makes the task report only.
-    type: list
-    elements: str
-    choices: [fail, unknown, warn, pass, skipped]
-    default: [fail]
 seealso:
   - module: gpuops.fleet.gpu_facts
   - module: gpuops.fleet.ollama_placement_check

@@ -15,17 +15,16 @@ description:
     result is read from the server afresh before the task ends well.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details:
       - In check mode a server that does not answer is taken for one that is yet to be installed, with a warning. The model is then reported as changed.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: full
     details:
       - The second run neither reads the file (its SHA-256 is remembered in O(cache_directory)) nor asks a registry.

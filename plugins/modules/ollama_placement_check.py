@@ -20,22 +20,10 @@ version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 requirements:
   - The C(docker) command on the target
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-    details:
-      - This module only judges and changes nothing, so it does the same in check mode.
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
-    support: N/A
-    details:
-      - This module does not change state.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
-    details:
-      - This module never reports a change.
+extends_documentation_fragment:
+  - gpuops.fleet.attributes
+  - gpuops.fleet.attributes.reads
+  - gpuops.fleet.checks
 options:
   container:
     description: Name or id of the container that Ollama runs in.
@@ -70,14 +58,6 @@ options:
     description: Longest time that one command may take, in seconds.
     type: float
     default: 60
-  fail_on:
-    description:
-      - The task fails when a check ends with one of these statuses.
-      - An empty list makes the task report only.
-    type: list
-    elements: str
-    choices: [fail, unknown, warn, pass, skipped]
-    default: [fail]
 seealso:
   - module: gpuops.fleet.gpu_container_check
   - module: gpuops.fleet.ollama_model
