@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.lab.packages.contents import lay_out
 
 RELATIONS = ("pre-depends", "depends", "recommends", "suggests", "provides", "conflicts", "breaks", "replaces")
 DATE = "1767225600"
@@ -46,22 +47,11 @@ class Package:
 
 
 def write(package: Package, directory: Path) -> Path:
-    """Build `directory/NAME_VERSION_ARCH.deb`. What lies under /etc becomes a conffile; files in a bin or scripts folder are executable."""
+    """Build `directory/NAME_VERSION_ARCH.deb`. What lies under /etc becomes a conffile; files in a bin, sbin or scripts folder are executable."""
     with tempfile.TemporaryDirectory(prefix="gpuops-deb-") as temporary:
         root = Path(temporary) / "root"
         root.mkdir(mode=0o755)
-        for name, content in package.files.items():
-            target = root / name.lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, Path):
-                shutil.copyfile(content, target)
-            else:
-                target.write_bytes(content.encode() if isinstance(content, str) else content)
-            target.chmod(0o755 if target.parent.name in ("bin", "sbin", "scripts") else 0o644)
-        for name, pointed_at in package.links.items():
-            link = root / name.lstrip("/")
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(pointed_at)
+        lay_out(root, package.files, package.links)
         size = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file())
         meta = root / "DEBIAN"
         meta.mkdir()

@@ -54,7 +54,7 @@ def build_el_repository(image: str) -> Path:
             progress("rpm packages: building, signing and indexing")
             _run(image, Path(work), served)
 
-    inputs: list[Input] = [HERE, HERE.parent / "modules.py", HERE.parent / "recipes.py", COMMON / "Makefile", COMMON / "persistenced.c"]
+    inputs: list[Input] = [HERE, *(HERE.parent / f"{name}.py" for name in ("modules", "recipes", "contents")), COMMON / "Makefile", COMMON / "persistenced.c"]
     inputs += [HERE.parents[1] / "nvml", EL_KERNEL, signer.certificate, *(key.public for key in keys.values())]
     return cached("packages/repository-el9", inputs, build)
 

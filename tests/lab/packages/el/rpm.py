@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.lab.packages.contents import lay_out
 
 NOTICE = "Simulates the package of this name for tests; holds no software of NVIDIA."
 RELATIONS = ("provides", "requires", "conflicts", "obsoletes")
@@ -41,18 +42,7 @@ class Rpm:
 def stage(packages: list[Rpm], root: Path) -> None:
     """Lay the contents of packages that are built together below `root`."""
     for package in packages:
-        for name, content in package.files.items():
-            target = root / name.lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, Path):
-                shutil.copyfile(content, target)
-            else:
-                target.write_bytes(content.encode() if isinstance(content, str) else content)
-            target.chmod(0o755 if target.parent.name in ("bin", "sbin") else 0o644)
-        for name, pointed_at in package.links.items():
-            link = root / name.lstrip("/")
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(pointed_at)
+        lay_out(root, package.files, package.links)
 
 
 def spec(packages: list[Rpm], staged: str) -> str:
