@@ -279,7 +279,10 @@ def test_what_cannot_start_any_more(host: Node, tmp_path: Path) -> None:
     host.write("/etc/systemd/system/trainer.socket", UNITS["trainer.socket"])
     host.run("systemctl", "daemon-reload")
     assert task(host, tmp_path, state="resumed")["started"] == ["service trainer.service"]
-    host.run("systemctl", "restart", "trainer.socket", "trainer.service")
+    # A socket refuses to start beside its running service, and systemctl would not wait for the one before it asks for the other.
+    host.run("systemctl", "stop", "trainer.service")
+    host.run("systemctl", "start", "trainer.socket")
+    host.run("systemctl", "start", "trainer.service")
     host.run("docker", "run", "-d", "--name", "always", *CONTAINERS["always"], "--entrypoint", "sleep", container_host.IMAGE, "9999")
     assert running(host) == before
 

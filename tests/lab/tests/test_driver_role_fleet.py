@@ -77,6 +77,9 @@ def test_a_canary_that_fails_keeps_the_rest_as_it_is(fleet: Fleet) -> None:
 
 def test_a_run_that_died_is_continued(fleet: Fleet) -> None:
     first, second, third = fleet.nodes
+    # As a run leaves a host that dies after the exchange of the packages: the old module is loaded, the new library is there.
+    third.run("sh", "-c", "apt-get -qq update && apt-get -qq -y --allow-change-held-packages install " + " ".join(role.packages(third)))
+    assert role.driver(third) == {**role.whole(NEW, 0), "loaded": OLD}
     run = subprocess.Popen(
         fleet.command(gpu_preflight_driver_version=NEW), env=role.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
