@@ -72,7 +72,7 @@ options:
       - applications_clocks_setting
       - sync_boost
       - display_clocks_setting
-    default: [hw_slowdown, hw_thermal_slowdown, hw_power_brake_slowdown]
+    default: [hw_slowdown, hw_thermal_slowdown]
   temperature_margin_celsius:
     description:
       - C(gpu.temperature) warns when the GPU is this close to the temperature at which it slows down.

@@ -115,11 +115,12 @@ def _gpus(facts: t.Any, expected: t.Optional[int]) -> Check:
         return Check("driver.gpus", known.HOST, SKIPPED, "no GPU on the PCI bus", wanted, seen)
     if unclear:
         return Check("driver.gpus", known.HOST, UNKNOWN, "whether %s answers the driver is not known" % ", ".join(unclear), wanted, seen, GATHER)
+    if on_bus and known.not_loaded(facts):
+        # One fault, one answer: driver.loaded fails.
+        return Check("driver.gpus", known.HOST, SKIPPED, "no driver loaded: no GPU can answer", wanted, seen)
     summary = "%d of %s on the PCI bus answer the driver" % (answering, known.gpus(on_bus))
     if answering != goal or goal == 0:
-        if known.not_loaded(facts):
-            remedy = "See driver.loaded: without the driver no GPU answers."
-        elif answering < on_bus:
+        if answering < on_bus:
             remedy = "See gpu.visible for each GPU: it names what is wrong."
         else:
             remedy = "Compare the expected number with the cards in the server."

@@ -14,7 +14,7 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import fact
 # The reason that the readers give when NVML answers NVML_ERROR_NOT_SUPPORTED: the board does not have it, which is an answer.
 NOT_SUPPORTED = "not supported"
 # Reasons in the kernel's words for the names of nvmlDeviceGetCurrentClocksEventReasons that mean "slowed down by a fault around it".
-THROTTLE_REASONS = ("hw_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
+THROTTLE_REASONS = ("hw_slowdown", "hw_thermal_slowdown")
 
 
 @dataclasses.dataclass(frozen=True)

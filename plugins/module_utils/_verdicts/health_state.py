@@ -23,6 +23,7 @@ EVENTS = {
     "sync_boost": ("the clocks follow those of a sync boost group (0x10)", "Take the GPU out of its sync boost group unless it is wanted."),
     "display_clocks_setting": ("the clocks follow the display's (0x100)", "Take the display off this GPU."),
 }
+BRAKE = "hw_power_brake_slowdown"
 THERMAL = ("hw_thermal_slowdown", "sw_thermal_slowdown")
 
 
@@ -34,6 +35,9 @@ def throttling(device: t.Dict[str, t.Any], wanted: str, limits: Limits) -> Check
         return gap(name, device, wanted, "why the clocks are held down", "event_reasons")
     seen = [evidence("%s event_reasons" % known.source(device, "nvml", "NVML"), ", ".join(reasons) or "none")]
     active = [one for one in reasons if one in limits.throttle_reasons]
+    if BRAKE in reasons and BRAKE not in active and not set(active) - {"hw_slowdown"}:
+        # 0x8 is set beside 0x80 (nvml.h names the brake as one of its causes), and power.events judges that.
+        return Check(name, who, PASS, "no fault of the GPU holds the clocks down, but the power brake of the server does: see power.events", wanted, seen)
     if active:
         remedy = " ".join(sorted({EVENTS[one][1] for one in active}, key=lambda text: text != COOL))
         return Check(name, who, WARN, "; ".join(EVENTS[one][0] for one in active), wanted, seen, remedy)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.lab.bmc.protocol import HEADERS, JSON, described_by, open_documents
 from tests.lab.bmc.trees import TREES, Tree, key, load
 
 USERNAME, PASSWORD = "lab", "lab-password"
@@ -40,26 +41,43 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(bmc.delay_seconds)
         if bmc.drop_every and len(bmc.requests) % bmc.drop_every == 0:
             self.close_connection = True  # announced by no header, as by a BMC that runs out of memory
+        path = key(self.path)
         if self.path in bmc.redirects:
             self._answer(308, b"", {"Location": bmc.redirects[self.path]})
         elif bmc.raw is not None:
             self._answer(200, bmc.raw)
-        elif key(self.path) != "/redfish/v1" and self.headers.get("Authorization") != bmc.authorization:
+        elif self.headers.get("OData-Version", "4.0") != "4.0":
+            self._answer(412, b"{}")
+        elif path in (documents := open_documents(bmc.tree)):
+            kind, body = documents[path]
+            self._answer(200, body, {"Content-Type": kind, **described_by(bmc.tree, path)})
+        elif self.headers.get("Authorization") != bmc.authorization:
             self._answer(401, b"{}", {"WWW-Authenticate": 'Basic realm="Redfish"'})
-        elif key(self.path) in bmc.tree:
-            self._answer(200, json.dumps(bmc.tree[key(self.path)]).encode())
+        elif path in bmc.tree:
+            self._answer(200, json.dumps(bmc.tree[path]).encode(), described_by(bmc.tree, path))
         else:
             self._answer(404, b'{"error": {"code": "Base.1.0.ResourceMissingAtURI"}}')
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def refuse(self) -> None:
+        """Nothing is changed through a recording."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        known = self.headers.get("Authorization") == self.server.authorization
+        self._answer(*((405, b"{}") if known else (401, b"{}", {"WWW-Authenticate": 'Basic realm="Redfish"'})))
+
+    do_POST = do_PATCH = do_PUT = do_DELETE = refuse  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing."""
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "OData-Version": "4.0", "Content-Length": str(len(body)), **(headers or {})}.items():
+        for name, value in {"Content-Type": JSON, "Content-Length": str(len(body)), **HEADERS, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 class Bmc(ThreadingHTTPServer):

@@ -39,11 +39,20 @@ def completed(tree: Tree) -> Tree:
                 "@odata.id": link, "@odata.type": f"#{kind}Collection.{kind}Collection", "Name": f"{name} Collection",
                 "Members@odata.count": len(members), "Members": [{"@odata.id": path} for path in sorted(members)],
             }  # fmt: skip
+    sessions = f"{ROOT}/SessionService/Sessions"
+    tree.setdefault(
+        sessions,
+        {
+            "@odata.id": sessions, "@odata.type": "#SessionCollection.SessionCollection", "Name": "Session Collection",
+            "Members@odata.count": 0, "Members": [],
+        },
+    )  # fmt: skip
     tree.setdefault(
         ROOT,
         {
             "@odata.id": f"{ROOT}/", "@odata.type": "#ServiceRoot.v1_5_0.ServiceRoot", "Id": "RootService", "Name": "Root Service", "RedfishVersion": "1.6.0",
             **{name: {"@odata.id": f"{ROOT}/{name}"} for name in ("Systems", "Chassis", "Registries")},
+            "Links": {"Sessions": {"@odata.id": sessions}},
         },
     )  # fmt: skip
     return tree

@@ -74,7 +74,9 @@ def judge(node: Node, folder: Path, faults: list[Fault], modules: Arguments) -> 
         for module, arguments in modules.items():
             if fault.only not in ("", module):
                 continue
-            given = {"facts": f"{{{{ facts_{number}.ansible_facts.gpu }}}}", "fail_on": [], **arguments, **fault.arguments.get(module, {})}
+            given = {"facts": f"{{{{ facts_{number}.ansible_facts.gpu }}}}", **arguments, **fault.arguments.get(module, {})}
+            if module.endswith("_check"):
+                given["fail_on"] = []
             names.append(f"{module}_{number}")
             tasks.append({f"gpuops.fleet.{module}": given, "register": names[-1], "delegate_to": "localhost"})
         answers.append(f"[{' + '.join(f'{name}.checks' for name in names)}, facts_{number}.ansible_facts.gpu]")

@@ -21,7 +21,7 @@ FIRST, SECOND = P40X2 = ("0000:3b:00.0", "0000:af:00.0")
 SOUND = Fault("nothing is broken", "nvidia-smi -pm 1", "true", set())
 # Module → arguments that say what a healthy machine has.
 MODULES: Arguments = {"gpu_health_check": {"expected_count": 2}, "firmware_check": {}, "power_check": {}}
-DRIVER: Arguments = {**MODULES, "nvidia_driver_check": {"expected_count": 2}}
+DRIVER: Arguments = {**MODULES, "nvidia_driver_check": {"expected_count": 2}, "nvidia_driver_plan": {}}
 # Only SMBIOS tells the capacity of the lab's supplies.
 SOUND_ANSWERS: Answers = {("power.budget", "host", "warn")}
 # A second source takes that warning away.
@@ -50,8 +50,8 @@ RUNNING = [
     attribute(0, "retired_pages_pending", "error 999", ("gpu.retired_pages", FIRST, "unknown")),
     attribute(0, "event_reasons", "0x8", ("gpu.throttling", FIRST, "warn")),
     attribute(0, "event_reasons", "0x40", ("gpu.throttling", FIRST, "warn")),
-    attribute(1, "event_reasons", "0x80", ("gpu.throttling", SECOND, "warn"), only="gpu_health_check"),
-    attribute(1, "event_reasons", "0x80", ("power.events", SECOND, "warn"), only="power_check"),
+    attribute(1, "event_reasons", "0x80", ("power.events", SECOND, "warn")),
+    attribute(0, "event_reasons", "0x88", ("power.events", FIRST, "warn")),
     attribute(0, "event_reasons", "error 999", ("gpu.throttling", FIRST, "unknown")),
     attribute(0, "temperature_gpu_c", "93", ("gpu.temperature", FIRST, "fail")),
     attribute(1, "temperature_gpu_c", "88", ("gpu.temperature", SECOND, "warn")),
@@ -91,8 +91,15 @@ RUNNING = [
     ),
     Fault(
         "a driver that nobody loaded", f"systemctl stop nvidia-persistenced; modprobe -r {UNLOAD}", "modprobe -a nvidia nvidia_uvm; nvidia-smi -pm 1",
-        # Both are the proof after a change of the driver, so both must hold.
-        {("driver.loaded", "host", "fail"), ("driver.gpus", "host", "fail")}, only="nvidia_driver_check",
+        {("driver.loaded", "host", "fail")}, only="nvidia_driver_check",
+    ),
+    Fault(
+        "a driver older than the floor", "true", "true", {("driver.plan", "host", "warn")},
+        {"nvidia_driver_plan": {"floor_version": "580.126.01"}}, only="nvidia_driver_plan",
+    ),
+    Fault(
+        "a branch that has dropped the cards", "true", "true", {("driver.plan", "host", "fail")},
+        {"nvidia_driver_plan": {"branch": "595"}}, only="nvidia_driver_plan",
     ),
     SOUND,
 ]  # fmt: skip

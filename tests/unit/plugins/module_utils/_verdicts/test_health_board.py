@@ -59,7 +59,14 @@ TABLE = [
     ("gpu.throttling", "p40", {"event_reasons": []}, {}, "pass", "not held down by a fault"),
     ("gpu.throttling", "p40", {"event_reasons": ["sw_power_cap"]}, {}, "pass", "not held down by a fault"),
     ("gpu.throttling", "p40", {"event_reasons": ["hw_slowdown", "hw_thermal_slowdown"]}, {}, "warn", "because it is too hot (0x40)"),
-    ("gpu.throttling", "p40", {"event_reasons": ["hw_power_brake_slowdown"]}, {}, "warn", "power brake of the server is pulled (0x80)"),
+    # The brake is told once, by power.events.
+    ("gpu.throttling", "p40", {"event_reasons": ["hw_power_brake_slowdown"]}, {}, "pass", "see power.events"),
+    ("gpu.throttling", "p40", {"event_reasons": ["hw_slowdown", "hw_power_brake_slowdown"]}, {}, "pass", "see power.events"),
+    ("gpu.throttling", "p40", {"event_reasons": ["hw_slowdown", "hw_power_brake_slowdown", "hw_thermal_slowdown"]}, {}, "warn", "too hot (0x40)"),
+    (
+        "gpu.throttling", "p40", {"event_reasons": ["hw_power_brake_slowdown"]}, {"throttle_reasons": ["hw_power_brake_slowdown"]}, "warn",
+        "power brake of the server is pulled (0x80)",
+    ),
     ("gpu.throttling", "p40", {"event_reasons": ["sw_power_cap"]}, {"throttle_reasons": ["sw_power_cap"]}, "warn", "the power limit is reached (0x4)"),
     ("gpu.throttling", "p40", {"event_reasons": None}, {}, "unknown", "is not known"),
     ("gpu.throttling", "p40", refused("event_reasons", event_reasons=None), {}, "skipped", "is not supported by this GPU"),
