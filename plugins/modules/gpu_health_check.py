@@ -189,7 +189,9 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._module import CHECK_
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import health
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.health_device import Limits, THROTTLE_REASONS
 
-REASONS = list(THROTTLE_REASONS) + ["sw_thermal_slowdown", "sw_power_cap", "applications_clocks_setting", "sync_boost", "display_clocks_setting"]
+REASONS = [
+    *THROTTLE_REASONS, "hw_power_brake_slowdown", "sw_thermal_slowdown", "sw_power_cap", "applications_clocks_setting", "sync_boost", "display_clocks_setting",
+]  # fmt: skip
 ARGUMENTS = dict(
     CHECK_ARGUMENTS,
     expected_count={"type": "int"},

@@ -21,7 +21,7 @@ NAMES: t.Dict[str, t.Tuple[str, ...]] = {
     "above_4g": ("mmioabove4gb", "above4gdecoding", "devicesandioports_pci64bitresourceallocation", "pci64bitresourceallocation"),
     # The window above 4 GiB: how large it is, or how much is kept free in it. HPE has this and no switch.
     "mmio_window": ("memorymappedioh", "mmiolimit", "pciresourcepadding", "devicesandioports_mmconfigbase", "mmiohighsize", "mmiohsize"),
-    "sriov": ("sriovglobalenable", "sriov", "sr_iovsupport", "sr-iovsupport", "sriovsupport", "devicesandioports_sriov", "pcis007"),
+    "sriov": ("sriovglobalenable", "sriov", "sr_iovsupport", "sr-iovsupport", "sriovsupport", "devicesandioports_sriov"),
     "aspm": ("pcieaspml1", "pcieglobalaspm", "aspmsupport", "pcieaspm", "devicesandioports_aspm"),
     "resizable_bar": ("re_sizebarsupport", "resizablebar", "resizebarsupport", "devicesandioports_resizablebar", "resizablebarsupport"),
     "acs": ("acsenable", "accesscontrolservice"),

@@ -75,7 +75,7 @@ def not_here(check: str, device: Device, facts: t.Any, expected: str) -> t.Optio
     if known.text(device.get("virtualization_mode")) == "vgpu":
         return Check(check, who, SKIPPED, "virtual GPU: the link belongs to its host, check it there", expected)
     if device.get("state") == "lost":
-        return Check(check, who, SKIPPED, "GPU is lost: its link cannot be read (gpu.visible tells more)", expected)
+        return Check(check, who, SKIPPED, "GPU is lost: its link cannot be read (gpu.lost tells more)", expected)
     return None
 
 

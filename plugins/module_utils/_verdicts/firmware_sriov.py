@@ -41,6 +41,9 @@ def check(device: Device, facts: t.Any, role: str) -> Check:
         return Check(NAME, who, SKIPPED, "not applicable: the GPU shows no virtual functions", EXPECTED)
     if not total:
         return Check(NAME, who, SKIPPED, "not applicable: the GPU has no virtual functions", EXPECTED, seen)
+    if not isinstance(known.get(facts, "host", "kernel_events"), list):
+        summary = "whether the kernel found addresses for the virtual functions is not known: its log of this boot was not read"
+        return Check(NAME, who, UNKNOWN, summary, EXPECTED, seen, GATHER)
     if enabled is None:
         return Check(NAME, who, UNKNOWN, "how many virtual functions are on is not known%s" % why(device, "pci.sriov.num_vfs"), EXPECTED, seen, GATHER)
     return Check(NAME, who, PASS, "%d of %d virtual functions are on, and the kernel reports no lack of addresses" % (enabled, total), EXPECTED, seen)

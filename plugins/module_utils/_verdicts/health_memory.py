@@ -46,7 +46,8 @@ def ecc_errors(device: t.Dict[str, t.Any], wanted: str, limits: Limits) -> Check
             name, who, FAIL, "%d uncorrected ECC error%s since the driver was loaded" % (found, "" if found == 1 else "s"), wanted, seen,
             (RESET % who) + " When errors come back, run a field diagnostic and exchange the board.",
         )  # fmt: skip
-    return Check(name, who, PASS, "%s uncorrected ECC error since the driver was loaded" % ("no" if not found else "not more than the accepted"), wanted, seen)
+    counted = "%d uncorrected ECC errors, not more than accepted," % found if found else "no uncorrected ECC error"
+    return Check(name, who, PASS, "%s since the driver was loaded" % counted, wanted, seen)
 
 
 def retired_pages(device: t.Dict[str, t.Any], wanted: str, limits: Limits) -> Check:

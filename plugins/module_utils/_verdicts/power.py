@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import power_supplies
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.firmware_common import guest
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_events import check as check_events
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_policy import HEADROOM_PERCENT, PLATFORM_WATTS, Policy
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_redundancy import agreement, redundancy
@@ -18,6 +19,8 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_suppl
 __all__ = ["HEADROOM_PERCENT", "PLATFORM_WATTS", "SOURCES", "Policy", "budget", "check", "sources_of"]
 
 Sources = t.Sequence[t.Dict[str, t.Any]]
+OF_THE_HOST = ("power.budget", "power.worst_case", "power.redundancy", "power.sources_agree")
+GUEST = "virtual machine: the power supplies belong to its host, check them there"
 READ_CAPACITY = (
     "Read the capacity from the label of the supplies and set supply_watts, supply_count and redundant_supplies, or let bmc_info ask the BMC and pass "
     "what it returns as bmc."
@@ -89,6 +92,8 @@ def check(facts: t.Any, policy: Policy, sources: t.Optional[Sources] = None) -> 
     """
     sources = sources_of(facts, None, policy) if sources is None else [one for one in sources if isinstance(one, dict)]
     figures = budget(facts, policy, sources)
+    if guest(facts) and not figures["capacities"]:
+        return [*(Check(name, known.HOST, SKIPPED, GUEST) for name in OF_THE_HOST), *check_events(facts)]
     return [
         _budget(facts, figures, policy), _worst_case(facts, figures, policy), redundancy(sources, figures, policy),
         agreement(figures["capacities"], figures["capacity"]), *check_events(facts),
@@ -103,7 +108,7 @@ def _budget(facts: t.Any, figures: t.Dict[str, t.Any], policy: Policy) -> Check:
     if known.count(facts) == 0:
         return Check("power.budget", known.HOST, SKIPPED, "no GPU: nothing to add up", "", seen)
     if required is None:
-        return _incomplete(figures, policy, seen)
+        return _incomplete(facts, figures, policy, seen)
     domain = next((one.gpu_domain for one in figures["capacities"] if one.gpu_domain is not None), None)
     gpus = figures["gpu_watts"]
     needs = "%s required, %s recommended (%g %% headroom)" % (as_watts(required), as_watts(recommended), policy.headroom_percent)
@@ -155,7 +160,7 @@ def _worst_case(facts: t.Any, figures: t.Dict[str, t.Any], policy: Policy) -> Ch
         return Check("power.worst_case", known.HOST, SKIPPED, "no driver is loaded, so no GPU tells the limits that it accepts", wanted, seen)
     if worst is None or usable is None:
         what = "the capacity of the power supplies" if worst is not None else "the greatest power limit of every GPU"
-        remedy = READ_CAPACITY if worst is not None else "Load the driver so that it tells the power limits, then gather facts and check again."
+        remedy = READ_CAPACITY if worst is not None else _limits_remedy(facts)
         return Check("power.worst_case", known.HOST, UNKNOWN, "%s is not known" % what, wanted, seen, remedy)
     if usable < reset:
         summary = "%s usable, %s needed as soon as the lowered power limits are gone, as after a reboot" % (as_watts(usable), as_watts(reset))
@@ -180,7 +185,7 @@ def _supplies(figures: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     return evidence("supply_watts", None) if capacity is None else evidence(capacity.where, capacity.text)
 
 
-def _incomplete(figures: t.Dict[str, t.Any], policy: Policy, seen: t.List[t.Dict[str, t.Any]]) -> Check:
+def _incomplete(facts: t.Any, figures: t.Dict[str, t.Any], policy: Policy, seen: t.List[t.Dict[str, t.Any]]) -> Check:
     least = figures["known_gpu_watts"] + policy.base_watts
     wanted = "at least what all GPUs and the platform need"
     missing = [row["bus_address"] for row in figures["gpus"] if row["watts"] is None]
@@ -190,8 +195,17 @@ def _incomplete(figures: t.Dict[str, t.Any], policy: Policy, seen: t.List[t.Dict
         remedy = "Fit larger or more supplies, or take out a GPU."
         summary = "%s required even without counting the power %s, %s usable" % (as_watts(least), who, as_watts(capacity.usable))
         return Check("power.budget", known.HOST, FAIL, summary, wanted, seen, remedy)
-    remedy = "Load the driver so that it tells the power limits, then gather facts and check again."
-    return Check("power.budget", known.HOST, UNKNOWN, "the power limit %s is not known" % who, wanted, seen, remedy)
+    return Check("power.budget", known.HOST, UNKNOWN, "the power limit %s is not known" % who, wanted, seen, _limits_remedy(facts))
+
+
+def _limits_remedy(facts: t.Any) -> str:
+    """What makes every GPU tell its power limits."""
+    lost = [known.subject(device) for device in known.devices(facts) if device.get("state") == "lost"]
+    if lost:
+        return "Bring %s back first (gpu.lost tells how), then gather facts and check again." % ", ".join(lost)
+    if known.loaded(facts) is not None:
+        return "See gpu.visible: a GPU that answers the driver tells its power limits; then gather facts and check again."
+    return "Load the driver so that it tells the power limits, then gather facts and check again."
 
 
 def _shown(value: t.Any) -> str:

@@ -52,7 +52,7 @@ RUNNING = [
     attribute(0, "event_reasons", "0x40", ("gpu.throttling", FIRST, "warn")),
     attribute(1, "event_reasons", "0x80", ("power.events", SECOND, "warn")),
     attribute(0, "event_reasons", "0x88", ("power.events", FIRST, "warn")),
-    attribute(0, "event_reasons", "error 999", ("gpu.throttling", FIRST, "unknown")),
+    attribute(0, "event_reasons", "error 999", ("gpu.throttling", FIRST, "unknown"), ("power.events", FIRST, "unknown")),
     attribute(0, "temperature_gpu_c", "93", ("gpu.temperature", FIRST, "fail")),
     attribute(1, "temperature_gpu_c", "88", ("gpu.temperature", SECOND, "warn")),
     attribute(1, "persistence_mode", "0", ("gpu.persistence", SECOND, "warn")),

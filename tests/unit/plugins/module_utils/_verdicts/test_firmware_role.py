@@ -75,6 +75,8 @@ VFS = {"pci__sriov": {"total_vfs": 16, "num_vfs": 4}}
         ("baremetal", device("a100", **VFS), [event("vf_bar_unassigned")], ["pass"]),
         ("passthrough", device("a100", **VFS), [event("vf_bar_unassigned")], ["fail"]),
         ("passthrough", device("a100", pci__sriov={"total_vfs": 16, "num_vfs": None}), [], ["unknown"]),
+        ("passthrough", device("a100", **VFS), None, ["unknown"]),  # a user who may not read the kernel's log
+        ("baremetal", device("a100", **VFS), None, ["unknown"]),
         ("passthrough", device("p40", unavailable={"pci.sriov.total_vfs": "the device has no SR-IOV"}), [], ["skipped"]),
         ("passthrough", device("p40", unavailable={"pci.sriov.total_vfs": "permission denied"}), [], ["unknown"]),
         ("passthrough", device("p40", pci__sriov={"total_vfs": 0, "num_vfs": 0}), [], ["skipped"]),

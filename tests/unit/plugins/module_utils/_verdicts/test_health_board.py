@@ -34,7 +34,7 @@ TABLE = [
     ("gpu.ecc_errors", "p40", {"ecc__volatile_corrected": 4000}, {}, "pass", "no uncorrected ECC error"),
     ("gpu.ecc_errors", "p40", {"ecc__aggregate_uncorrected": 3}, {}, "pass", "no uncorrected ECC error"),
     ("gpu.ecc_errors", "p40", {"ecc__volatile_uncorrected": 1}, {}, "fail", "1 uncorrected ECC error since the driver was loaded"),
-    ("gpu.ecc_errors", "p40", {"ecc__volatile_uncorrected": 2}, {"max_uncorrected_errors": 2}, "pass", "not more than the accepted"),
+    ("gpu.ecc_errors", "p40", {"ecc__volatile_uncorrected": 2}, {"max_uncorrected_errors": 2}, "pass", "not more than accepted"),
     ("gpu.ecc_errors", "p40", {"ecc__mode_current": False, "ecc__volatile_uncorrected": None}, {}, "skipped", "ECC is off: errors are not counted"),
     ("gpu.ecc_errors", "odd", NO_ECC, {}, "skipped", "is not supported by this GPU"),
     ("gpu.ecc_errors", "p40", {"ecc__volatile_uncorrected": None}, {}, "unknown", "is not known"),

@@ -90,6 +90,26 @@ def test_before_a_driver_is_loaded_the_worst_case_is_not_asked():
     assert one("power.worst_case", facts(*TWO, loaded=None), power.Policy(supply_watts=1000)).status == "skipped"
 
 
+@pytest.mark.parametrize(
+    "state, words",
+    [("lost", "gpu.lost tells how"), ("not_visible", "See gpu.visible"), ("no_answer", "See gpu.visible")],
+)
+def test_a_gpu_without_limits_is_brought_back_first(state, words):
+    # A board that no catalogue knows, so that only the driver could tell its limit.
+    gone = device(number=1, state=state, power={}, pci={"vendor_id": "10de", "device_id": "ffff"})
+    for name in ("power.budget", "power.worst_case"):
+        found = one(name, facts(device(), gone), power.Policy(supply_watts=3000))
+        assert (found.status, words in found.remedy, "Load the driver" in found.remedy) == ("unknown", True, False)
+
+
+def test_a_guest_has_no_power_supplies_of_its_own():
+    guest = facts("p40", "p40", system_vendor="QEMU", virtualization="kvm", power_sources=[])
+    found = power.check(guest, power.Policy())
+    assert {check.id: check.status for check in found} == {**dict.fromkeys(power.OF_THE_HOST, "skipped"), "power.events": "pass"}
+    # Who knows the host's supplies may say so.
+    assert one("power.budget", guest, power.Policy(supply_watts=3000)).status == "pass"
+
+
 def test_without_a_capacity_the_figures_are_told_all_the_same():
     check = one("power.budget", facts(*TWO))
     assert check.summary == "850 W required, 1000 W recommended (15 % headroom); the capacity of the power supplies is not known"

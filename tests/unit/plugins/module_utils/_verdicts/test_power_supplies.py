@@ -156,14 +156,15 @@ XID = {"kind": "xid", "bus_address": "0000:3c:00.0", "code": 54, "seconds_ago": 
     "events, reasons, statuses, words",
     [
         ([], [], ["pass", "pass"], "no sign of missing power"),
-        ([CABLE], [], ["fail", "pass"], "the driver reports: its power cables are not connected (once, 40 s ago)"),
-        ([XID, XID], [], ["pass", "fail"], "Xid 54, auxiliary power is not connected (2 times, 7 s ago)"),
+        ([CABLE], [], ["fail", "pass"], "the driver reports: its power cables are not connected (once in this boot, 40 s ago)"),
+        ([XID, XID], [], ["pass", "fail"], "Xid 54, auxiliary power is not connected (2 times in this boot, 7 s ago)"),
         ([dict(XID, code=79)], [], ["pass", "pass"], "no sign"),
         ([], ["hw_power_brake_slowdown"], ["warn", "pass"], "the server holds the GPU back with its power brake"),
         ([], ["gpu_idle", "sw_power_cap"], ["pass", "pass"], "no sign"),
         ([dict(CABLE, bus_address=None)], [], ["pass", "pass", "fail"], "its power cables"),
         (None, [], ["unknown", "unknown"], "the kernel log of this boot could not be read"),
         (None, ["hw_power_brake_slowdown"], ["warn", "unknown"], "power brake"),
+        ([], None, ["unknown", "pass"], "does not tell whether the power brake holds it back"),
     ],
 )
 def test_events(events, reasons, statuses, words):
