@@ -41,7 +41,7 @@ molecule: setup
 test:            ## all tests
 	@$(SCRIPT)/test.sh setup lint sanity unit artifact lab molecule
 
-bench: setup     ## cost of gpu_facts, of a check, of a fleet and of a run that changes nothing: make bench ARGS="modules check"
+bench: setup     ## cost of gpu_facts, of a check, of a fleet and of a run that changes nothing, and replicas under load: make bench ARGS="modules load"
 	@$(SCRIPT)/with-env.sh python3 -m tests.bench $(ARGS)
 
 clean:           ## removes nodes, images, caches, tooling and what setup installed or started

@@ -32,8 +32,21 @@ options:
   container:
     description:
       - Name or id of the container.
-      - Without it, every running container that asks for GPUs is checked.
+      - Without it and O(containers), every running container that asks for GPUs is checked.
     type: str
+  containers:
+    description: Several containers, checked in one task.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name or id of the container.
+        type: str
+        required: true
+      expected_uuids:
+        description: As O(expected_uuids).
+        type: list
+        elements: str
   expected_uuids:
     description:
       - UUIDs of the GPUs that must be inside, in any order. Missing ones are a failure, and so are others.
@@ -142,8 +155,10 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._module import FAIL_O
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import container_wish
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import containers as verdicts
 
+CONTAINER_ARGUMENTS = {"name": {"type": "str", "required": True}, "expected_uuids": {"type": "list", "elements": "str"}}
 ARGUMENTS = {
     "container": {"type": "str"},
+    "containers": {"type": "list", "elements": "dict", "options": CONTAINER_ARGUMENTS},
     "expected_uuids": {"type": "list", "elements": "str"},
     "timeout_seconds": {"type": "float", "default": 30},
 }
@@ -156,11 +171,19 @@ def check(fleet: FleetModule) -> None:
     host, specs = container_devices.host(), cdi_spec.read()
     found: t.Dict[str, t.Optional[t.List[str]]] = {}
     checks: t.List[Check] = []
-    for name in [container] if container else with_gpus(fleet):
+    for name, expected in asked(fleet):
         seen = look(fleet, name, host, specs, limit)
         found[name] = seen["gpus"]["uuids"] if seen["gpus"] else None
-        checks += verdicts.check(seen, name, fleet.params["expected_uuids"])
+        checks += verdicts.check(seen, name, expected)
     fleet.finish_checks(checks, uuids=found.get(container), containers=found)
+
+
+def asked(fleet: FleetModule) -> t.List[t.Tuple[str, t.Optional[t.List[str]]]]:
+    """The containers to check, and the UUIDs that each must have; None: those that it asks for."""
+    container, expected, several = (fleet.params[name] for name in ("container", "expected_uuids", "containers"))
+    if several is not None:
+        return [(one["name"], one["expected_uuids"]) for one in several]
+    return [(name, expected) for name in ([container] if container else with_gpus(fleet))]
 
 
 def with_gpus(fleet: FleetModule) -> t.List[str]:
@@ -189,7 +212,7 @@ def look(fleet: FleetModule, name: str, host: Facts, specs: t.List[Facts], limit
 
 def main() -> None:
     """Run the module."""
-    FleetModule(dict(ARGUMENTS, **FAIL_ON_ARGUMENTS)).run(check)
+    FleetModule(dict(ARGUMENTS, **FAIL_ON_ARGUMENTS), mutually_exclusive=[("container", "containers"), ("expected_uuids", "containers")]).run(check)
 
 
 if __name__ == "__main__":

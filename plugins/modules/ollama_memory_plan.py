@@ -12,6 +12,8 @@ description:
   - Computes, before anything is deployed, how much memory of each GPU the weights, the KV cache and the compute graph of a model take, and how many of
     its layers each GPU gets. Reads the header of a file only, never the weights.
   - C(ollama.memory) is V(pass) when every layer fits on the GPUs, else V(fail), or V(warn) with O(allow_partial) where at least one layer fits.
+  - Several models that are to stay in memory at the same time are planned together (O(models)), because what one of them takes the next one lacks. The
+    one check is then about all of them.
   - The figures are estimates within some percent. The proof is M(gpuops.fleet.ollama_placement_check) after loading.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
@@ -23,7 +25,7 @@ options:
   file:
     description:
       - Path of a GGUF file on the target. The exact way.
-      - Exactly one of O(file), O(model) and O(show) must be set.
+      - Exactly one of O(file), O(model), O(show) and O(models) must be set.
     type: path
   model:
     description:
@@ -33,6 +35,38 @@ options:
   show:
     description: What Ollama's C(/api/show) returned for the model, asked with C(verbose) so that it lists the tensors.
     type: dict
+  models:
+    description:
+      - The models that one server is to keep in memory at the same time, in the order in which they are loaded. The other options are those of the server.
+      - An entry without O(models[].file), O(models[].model) and O(models[].show) is a model whose size is not known. The check says that it was not counted.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the model.
+        type: str
+        required: true
+      file:
+        description: As O(file), or a path that O(headers) has.
+        type: path
+      model:
+        description: As O(model).
+        type: str
+      show:
+        description: As O(show).
+        type: dict
+      num_ctx:
+        description:
+          - As O(num_ctx).
+          - When omitted, that one.
+        type: int
+  headers:
+    description: Headers of files that need not be on the target, as M(gpuops.fleet.gguf_info) returned them in RV(gpuops.fleet.gguf_info#module:files).
+    type: dict
+  max_loaded_models:
+    description: The server's setting C(OLLAMA_MAX_LOADED_MODELS), how many models it keeps in memory. V(0) means 3 for each GPU.
+    type: int
+    default: 0
   engine:
     description: The engine that places the model, V(0.17) for Ollama up to 0.24, V(0.30) for Ollama from 0.30 on.
     type: str
@@ -91,6 +125,7 @@ options:
       - When omitted, they are read now, unless O(gpus) tells the free memory of every GPU.
     type: dict
 seealso:
+  - module: gpuops.fleet.gguf_info
   - module: gpuops.fleet.gpu_facts
   - module: gpuops.fleet.ollama_placement_check
 """
@@ -102,6 +137,17 @@ EXAMPLES = r"""
     engine: "0.30"
     num_ctx: 32768
     kv_cache_type: q8_0
+
+- name: Check that two models fit beside each other
+  gpuops.fleet.ollama_memory_plan:
+    engine: "0.30"
+    num_ctx: 8192
+    models:
+      - name: qwen3:32b
+        model: qwen3:32b
+        num_ctx: 32768
+      - name: qwen3:8b
+        model: qwen3:8b
 
 - name: Look on the controller how a file would be spread over two cards that are still to be bought
   gpuops.fleet.ollama_memory_plan:
@@ -220,6 +266,14 @@ plan:
       description: V(fits), V(partial), V(no) or V(unknown).
       type: str
       sample: fits
+    models:
+      description: With several O(models), one entry a model of known size with C(name), C(gpus), C(total_layers), C(layers_on_gpus), C(verdict).
+      type: list
+      elements: dict
+    uncounted:
+      description: With several O(models), names of those whose size is not known.
+      type: list
+      elements: str
     advice:
       description: Changes of which each alone makes the model fit. Empty when it fits, or when none of them would do.
       type: list
@@ -227,13 +281,21 @@ plan:
       sample: [kv_cache_type q8_0, num_ctx 16384]
 """
 
+import dataclasses
 import typing as t
 
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import EvidenceError
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.now import read_now
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import CHECK_ARGUMENTS, FleetModule
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import memory_fit, memory_model
 
 SOURCE_ARGUMENTS: t.Dict[str, t.Any] = {"file": {"type": "path"}, "model": {"type": "str"}, "show": {"type": "dict"}}
+MODEL_ARGUMENTS: t.Dict[str, t.Any] = dict(SOURCE_ARGUMENTS, name={"type": "str", "required": True}, num_ctx={"type": "int"})
+TOGETHER_ARGUMENTS: t.Dict[str, t.Any] = {
+    "models": {"type": "list", "elements": "dict", "options": MODEL_ARGUMENTS, "mutually_exclusive": [list(SOURCE_ARGUMENTS)]},
+    "headers": {"type": "dict"},
+    "max_loaded_models": {"type": "int", "default": 0},
+}
 OPTION_ARGUMENTS: t.Dict[str, t.Any] = {
     "engine": {"type": "str", "choices": list(memory_fit.ENGINES), "required": True},
     "num_ctx": {"type": "int", "required": True},
@@ -251,35 +313,59 @@ GPU_ARGUMENTS: t.Dict[str, t.Any] = {
 
 def check(fleet: FleetModule) -> None:
     """Plan, judge, end the task."""
-    options = memory_fit.Options(**{name: fleet.params[name] for name in OPTION_ARGUMENTS})
-    model = model_of(fleet)
-    given = fleet.params["gpus"]
+    params = fleet.params
+    options = memory_fit.Options(**{name: params[name] for name in OPTION_ARGUMENTS})
+    wanted = [wanted_of(one, options, params["headers"] or {}) for one in params["models"] or [dict(params, name=None)]]
+    given = params["gpus"]
     stated = given is not None and all(gpu["free_mib"] is not None for gpu in given)
     seen = None if stated else fleet.facts(read_now)
-    plan = memory_fit.plan(model, memory_fit.gpus_from(given, seen), options)
-    fleet.finish_checks([memory_fit.check(model, plan, options, fleet.params["allow_partial"])], plan=plan)
+    gpus = memory_fit.gpus_from(given, seen)
+    if len(wanted) == 1 and wanted[0].model is not None:
+        alone, options = wanted[0].model, wanted[0].options
+        plan = memory_fit.plan(alone, gpus, options)
+        fleet.finish_checks([memory_fit.check(alone, plan, options, params["allow_partial"])], plan=plan)
+    from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import memory_together  # most servers have one model
+
+    plan = memory_together.plan(wanted, gpus)
+    fleet.finish_checks([memory_together.check(wanted, plan, params["max_loaded_models"], params["allow_partial"])], plan=plan)
 
 
-def model_of(fleet: FleetModule) -> memory_model.Model:
-    """The model from the one source that is given."""
-    if fleet.params["model"]:
-        return memory_model.from_catalogue(fleet.params["model"])
-    if fleet.params["show"]:
-        shown = fleet.params["show"]
-        return memory_model.from_metadata("the shown model", shown.get("model_info"), shown.get("tensors"))
+def wanted_of(one: t.Dict[str, t.Any], options: memory_fit.Options, headers: t.Dict[str, t.Any]) -> memory_fit.Wanted:
+    """A model with the options that the server runs it with. `one`: an entry of `models`, or the parameters of the task, `name` being None then."""
+    if one.get("num_ctx") is not None:
+        options = dataclasses.replace(options, num_ctx=one["num_ctx"])
+    model = model_of(one, headers)
+    if model is None:
+        return memory_fit.Wanted(one["name"], None, options)
+    return memory_fit.Wanted(one["name"] or model.name, dataclasses.replace(model, name=one["name"] or model.name), options, one["file"] or one["model"])
+
+
+def model_of(one: t.Dict[str, t.Any], headers: t.Dict[str, t.Any]) -> t.Optional[memory_model.Model]:
+    """The model from the one source that is given; None without one."""
+    if one["model"]:
+        return memory_model.from_catalogue(one["model"])
+    if one["show"]:
+        return memory_model.from_metadata("the shown model", one["show"].get("model_info"), one["show"].get("tensors"))
+    if not one["file"]:
+        return None
+    known = headers.get(one["file"])
+    if known is not None:
+        if known.get("error"):
+            raise EvidenceError(str(known["error"]), path=one["file"])
+        return memory_model.from_metadata(one["file"], known.get("metadata"), known.get("tensors"), known.get("size"))
     # Imported here: a plan from the catalogue needs no reader of files.
     from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gguf
 
-    header = gguf.read(fleet.params["file"])
+    header = gguf.read(one["file"])
     return memory_model.from_metadata(header.path, header.metadata, header.tensors, header.size)
 
 
 def main() -> None:
     """Run the module."""
     FleetModule(
-        dict(CHECK_ARGUMENTS, **SOURCE_ARGUMENTS, **OPTION_ARGUMENTS, **GPU_ARGUMENTS),
-        required_one_of=[list(SOURCE_ARGUMENTS)],
-        mutually_exclusive=[list(SOURCE_ARGUMENTS)],
+        dict(CHECK_ARGUMENTS, **SOURCE_ARGUMENTS, **TOGETHER_ARGUMENTS, **OPTION_ARGUMENTS, **GPU_ARGUMENTS),
+        required_one_of=[list(SOURCE_ARGUMENTS) + ["models"]],
+        mutually_exclusive=[list(SOURCE_ARGUMENTS) + ["models"]],
     ).run(check)
 
 

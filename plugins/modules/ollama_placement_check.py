@@ -15,6 +15,8 @@ description:
   - C(ollama.library) tells what the server computes with, C(CUDA) expected.
   - C(ollama.offload) tells how many layers of O(model) are on GPUs, and how much on which. It is V(pass) only when log and list agree that all are.
   - C(ollama.balance) compares the bytes on each GPU with its free memory before the load, and tells of GPUs without any. V(skipped) without any on GPUs.
+  - C(ollama.processes) asks the driver, as a witness beside the server, for processes of the container on each GPU where the log puts the model. It is
+    V(unknown) when the driver sees none at all, and V(skipped) when the log puts nothing on GPUs.
   - C(ollama.context) compares the context length of the loaded model with O(num_ctx). V(skipped) when that is omitted.
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
@@ -26,13 +28,49 @@ extends_documentation_fragment:
   - gpuops.fleet.checks
 options:
   container:
-    description: Name or id of the container that Ollama runs in.
+    description:
+      - Name or id of the container that Ollama runs in.
+      - Exactly one of O(container) and O(servers) must be set.
     type: str
-    required: true
   model:
-    description: Name of the model. It must be loaded, or C(ollama.offload) is V(unknown).
+    description:
+      - Name of the model. It must be loaded, or C(ollama.offload) is V(unknown).
+      - Required with O(container).
     type: str
-    required: true
+  servers:
+    description: Several servers, checked in one task, with all their models that are to be in memory. The suboptions are as the options of these names.
+    type: list
+    elements: dict
+    suboptions:
+      container:
+        description: Name or id of the container.
+        type: str
+        required: true
+      base_url:
+        description: Address of the server, as seen from the target.
+        type: str
+        default: http://127.0.0.1:11434
+      expected_uuids:
+        description: UUIDs of the GPUs that the server must take.
+        type: list
+        elements: str
+      require_gpu:
+        description: As O(require_gpu).
+        type: bool
+        default: true
+      models:
+        description: The models.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          name:
+            description: Name of the model.
+            type: str
+            required: true
+          num_ctx:
+            description: As O(num_ctx).
+            type: int
   base_url:
     description: Address of the server, as seen from the target.
     type: str
@@ -54,6 +92,11 @@ options:
       - With V(0) it is not asked. A model for embeddings is never asked.
     type: int
     default: 0
+  facts:
+    description:
+      - Facts that were gathered after the model was loaded, as M(gpuops.fleet.gpu_facts) returned them in C(ansible_facts.gpu), for C(ollama.processes).
+      - When omitted, the driver is asked now.
+    type: dict
   timeout_seconds:
     description: Longest time that one command may take, in seconds.
     type: float
@@ -70,6 +113,15 @@ EXAMPLES = r"""
     model: qwen3:32b
     expected_uuids: "{{ ansible_facts.gpu.devices | map(attribute='uuid') }}"
     fail_on: [fail, unknown]
+
+- name: Check two models of a server in one task
+  gpuops.fleet.ollama_placement_check:
+    servers:
+      - container: ollama
+        models:
+          - name: qwen3:32b
+            num_ctx: 32768
+          - name: nomic-embed-text
 """
 
 RETURN = r"""
@@ -127,7 +179,7 @@ msg:
   type: str
   sample: 2 pass
 placement:
-  description: What the log says about the last load of the model; null when it could not be read.
+  description: What the log says about the last load of the model; null when it could not be read. The first one with O(servers).
   returned: always, except when a parameter is not valid
   type: dict
   contains:
@@ -160,56 +212,98 @@ placement:
       description: Speed of the short answer; null when the model was not asked, or did not answer.
       type: float
       sample: 11.4
+placements:
+  description: One entry a model of a server.
+  returned: always, except when a parameter is not valid
+  type: list
+  elements: dict
+  contains:
+    container:
+      description: The container, as it was given.
+      type: str
+    model:
+      description: The model, as it was given.
+      type: str
+    placement:
+      description: As RV(placement).
+      type: dict
 """
 
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._check import ServiceError
+from ansible_collections.gpuops.fleet.plugins.module_utils._check import Check, ServiceError
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import containers, ollama_log
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.ollama_api import OllamaApi
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FAIL_ON_ARGUMENTS, FleetModule
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import ollama_names, placement
 
-ARGUMENTS = {
+MODEL_ARGUMENTS: t.Dict[str, t.Any] = {"name": {"type": "str", "required": True}, "num_ctx": {"type": "int"}}
+SERVER_ARGUMENTS: t.Dict[str, t.Any] = {
     "container": {"type": "str", "required": True},
-    "model": {"type": "str", "required": True},
+    "base_url": {"type": "str", "default": "http://127.0.0.1:11434"},
+    "expected_uuids": {"type": "list", "elements": "str"},
+    "require_gpu": {"type": "bool", "default": True},
+    "models": {"type": "list", "elements": "dict", "required": True, "options": MODEL_ARGUMENTS},
+}
+ARGUMENTS: t.Dict[str, t.Any] = {
+    "container": {"type": "str"},
+    "model": {"type": "str"},
     "base_url": {"type": "str", "default": "http://127.0.0.1:11434"},
     "expected_uuids": {"type": "list", "elements": "str"},
     "require_gpu": {"type": "bool", "default": True},
     "num_ctx": {"type": "int"},
+    "servers": {"type": "list", "elements": "dict", "options": SERVER_ARGUMENTS},
     "measure_tokens": {"type": "int", "default": 0, "no_log": False},
+    "facts": {"type": "dict"},
     "timeout_seconds": {"type": "float", "default": 60},
 }
 PLACEMENT_KEYS = ("library", "offloaded", "gpu_layers", "gpu_bytes")
+Json = t.Dict[str, t.Any]
 
 
 def check(fleet: FleetModule) -> None:
-    """Read API and log, judge, end the task."""
+    """Read API and log of each server, judge, end the task."""
     params = fleet.params
-    model = ollama_names.full_name(params["model"])
-    digest, shown, running, api_reason = read_api(params["base_url"], params["timeout_seconds"], model)
-    text, log_reason = read_log(fleet, params["container"], params["timeout_seconds"])
+    alone = dict(params, models=[{"name": params["model"], "num_ctx": params["num_ctx"]}])
+    checks: t.List[Check] = []
+    placements: t.List[Json] = []
+    for server in [alone] if params["servers"] is None else params["servers"]:
+        log = read_log(fleet, server["container"], params["timeout_seconds"])
+        for model in server["models"]:
+            found, placed = of_model(fleet, server, model, log)
+            # What is about the container is the same for all its models.
+            checks += [one for one in found if one not in checks]
+            placements.append({"container": server["container"], "model": model["name"], "placement": placed})
+    fleet.finish_checks(checks, placement=placements[0]["placement"] if placements else None, placements=placements)
+
+
+def of_model(fleet: FleetModule, server: Json, one: Json, log: t.Tuple[t.Optional[str], str]) -> t.Tuple[t.List[Check], t.Optional[Json]]:
+    """The checks of one model, and its placement. `log`: text of the server's log, or None and the reason."""
+    params, model, (text, log_reason) = fleet.params, ollama_names.full_name(one["name"]), log
+    digest, shown, running, api_reason = read_api(server["base_url"], params["timeout_seconds"], model)
     parsed = None if text is None else ollama_log.parse(text, ollama_names.weights(shown))
     embedding = placement.embedding_bytes((shown or {}).get("tensors"))
-    ask = placement.Ask(params["container"], model, digest, params["expected_uuids"], params["require_gpu"], params["num_ctx"])
+    ask = placement.Ask(server["container"], model, digest, server["expected_uuids"], server["require_gpu"], one["num_ctx"])
     info = (shown or {}).get("model_info") or {}
     trained = info.get("%s.context_length" % info.get("general.architecture"))
-    checks = placement.check(ask, placement.Seen(parsed, running, embedding, trained, log_reason, api_reason))
-    result = None
-    if parsed is not None:
-        mib = {parsed["device_uuids"].get(device, device): round(size / 2**20) for device, size in parsed["gpu_bytes"].items()}
-        speed = measure(params, model, running, shown)
-        result = dict({key: parsed[key] for key in PLACEMENT_KEYS}, verdict=placement.conclude(parsed, embedding), gpu_mib=mib, tokens_per_second=speed)
-    fleet.finish_checks(checks, placement=result)
+    # Where the log puts nothing on GPUs, the driver is not asked.
+    seen = read_processes(fleet, server["container"]) if parsed and parsed["gpu_bytes"] else None
+    checks = placement.check(ask, placement.Seen(parsed, running, embedding, trained, log_reason, api_reason, seen))
+    if parsed is None:
+        return checks, None
+    mib = {parsed["device_uuids"].get(device, device): round(size / 2**20) for device, size in parsed["gpu_bytes"].items()}
+    speed = measure(params, server["base_url"], model, running, shown)
+    placed = dict({key: parsed[key] for key in PLACEMENT_KEYS}, verdict=placement.conclude(parsed, embedding), gpu_mib=mib, tokens_per_second=speed)
+    return checks, placed
 
 
-def measure(params: t.Dict[str, t.Any], model: str, running: t.Any, shown: t.Any) -> t.Optional[float]:
+def measure(params: Json, base_url: str, model: str, running: t.Any, shown: t.Any) -> t.Optional[float]:
     """Tokens a second of a short answer; None when none is asked for, the model is not in memory, or it does not answer."""
     loaded = any(entry.get("name") == model for entry in running or ())
     if params["measure_tokens"] < 1 or not loaded or "completion" not in ((shown or {}).get("capabilities") or ["completion"]):
         return None
     try:
-        speed = OllamaApi(params["base_url"], params["timeout_seconds"]).measure(model, params["measure_tokens"])
+        speed = OllamaApi(base_url, params["timeout_seconds"]).measure(model, params["measure_tokens"])
     except ServiceError:
         return None
     return None if speed is None else round(speed, 1)
@@ -234,9 +328,26 @@ def read_log(fleet: FleetModule, container: str, timeout_seconds: float) -> t.Tu
     return containers.log(fleet.run_command, container, state["started_at"], timeout_seconds) if state["found"] else (None, state["reason"])
 
 
+def read_processes(fleet: FleetModule, container: str) -> t.Any:
+    """The processes on GPUs and those of the container, as a `placement_processes.Witness`."""
+    # Imported here: most answers need no further witness.
+    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gpu_processes
+    from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import placement_processes
+
+    limit = fleet.params["timeout_seconds"]
+    given = fleet.params["facts"]
+    found, reason = gpu_processes.read(fleet.run_command, limit) if given is None else gpu_processes.of_facts(fleet.facts(lambda run: {}))
+    return placement_processes.Witness(found, gpu_processes.of_container(fleet.run_command, container, limit), reason)
+
+
 def main() -> None:
     """Run the module."""
-    FleetModule(dict(ARGUMENTS, **FAIL_ON_ARGUMENTS)).run(check)
+    FleetModule(
+        dict(ARGUMENTS, **FAIL_ON_ARGUMENTS),
+        required_one_of=[("container", "servers")],
+        required_together=[("container", "model")],
+        mutually_exclusive=[("container", "servers"), ("model", "servers")],
+    ).run(check)
 
 
 if __name__ == "__main__":

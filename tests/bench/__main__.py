@@ -1,6 +1,6 @@
-"""Cost of `gpu_facts` beside `ping` and `setup`, of a check of one server and of a fleet, and of a site run that changes nothing.
+"""Cost of `gpu_facts` beside `ping` and `setup`, of a check of one server and of a fleet, of a site run that changes nothing, and replicas under load.
 
-Usage: python3 -m tests.bench [modules] [check] [fleet] [site] [--runs 10] [--hosts 50 100 250 500] [--forks 5] [--output bench]
+Usage: python3 -m tests.bench [modules] [check] [fleet] [site] [load] [--runs 10] [--hosts 50 100 250 500] [--forks 5] [--output bench]
 Without a name all parts. Writes OUTPUT/bench.json and OUTPUT/bench.md and prints the latter.
 """
 
@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.bench import fleet, modules, runs
+from tests.bench import fleet, load, modules, runs
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("modules", "check", "fleet", "site")
+PARTS = ("modules", "check", "fleet", "site", "load")
 PROFILES = ("p40x2", "h100x8")
 
 
@@ -25,6 +25,8 @@ def report(results: dict[str, Any]) -> str:
     if "modules" in results:
         lines += [*modules.table(results["modules"]), ""]
     lines += [line for one in runs.lines(results) for line in (one, "")]
+    if "load" in results:
+        lines += [load.line(results["load"]), ""]
     if "fleet" in results:
         lines += ["`check.yml` from the fact cache:", "", *fleet.table(results["fleet"]), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -49,6 +51,8 @@ def main() -> int:
         results["fleet"] = fleet.measure(options.hosts, options.forks)
     if "site" in parts:
         results["site"] = runs.site()
+    if "load" in parts:
+        results["load"] = load.measure()
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
     (options.output / "bench.md").write_text(report(results))

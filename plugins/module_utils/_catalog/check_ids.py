@@ -47,4 +47,4 @@ PREFLIGHT = (
 # What proves a stage after it was carried out.
 PROOFS = ("gpu.holders", "container.running", "container.gpus", "container.device_nodes", "container.device_cgroup", "container.driver_libraries",
           "container.cdi_spec", "container.visible_devices", "ollama.gpus_accepted", "ollama.library", "ollama.offload",
-          "ollama.balance", "ollama.context")
+          "ollama.balance", "ollama.context", "ollama.processes")

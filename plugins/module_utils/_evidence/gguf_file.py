@@ -60,6 +60,17 @@ def read(path: str, cache_directory: str) -> GgufFile:
     return GgufFile(path, stat.st_size, digest.hexdigest(), False, dict(known, sha256=digest.hexdigest()))
 
 
+def remembered(path: str, cache_directory: str) -> t.Optional[str]:
+    """The SHA-256 that an earlier run wrote down for the file at `path` as it is now; None without one, or without the file. The file is not opened."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    note = _note(note_path(cache_directory, path))
+    known = (os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
+    return str(note["sha256"]) if (note.get("path"), note.get("size"), note.get("mtime_ns")) == known and note.get("sha256") else None
+
+
 def _note(path: str) -> t.Dict[str, t.Any]:
     try:
         with open(path, encoding="utf-8") as source:

@@ -71,6 +71,16 @@ class Options:
             raise PolicyError("kv_cache_type %s needs flash attention: set flash_attention to true" % self.kv_cache_type, option="kv_cache_type")
 
 
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A model that is to stay in memory. `model` None: its size is not known. `weights`: equal for models of the same weights, None when not known."""
+
+    name: str
+    model: t.Optional[Model]
+    options: Options
+    weights: t.Optional[str] = None
+
+
 def gpus_from(given: t.Optional[t.Sequence[Json]], seen: t.Any) -> t.List[Gpu]:
     """The GPUs to plan for: those `given` ({uuid, free_mib}), their free memory from the facts `seen` where it is missing; else all of the facts.
 
@@ -250,21 +260,21 @@ def advice(model: Model, gpus: t.Sequence[Gpu], options: Options) -> t.List[str]
         if KV_BYTES[kind] < KV_BYTES[options.kv_cache_type] and fits(kv_cache_type=kind):
             found.append("kv_cache_type %s" % kind)
             break
-    fewer = _largest(options.num_parallel - 1, lambda number: fits(num_parallel=number))
+    fewer = largest(options.num_parallel - 1, lambda number: fits(num_parallel=number))
     if fewer:
         found.append("num_parallel %d" % fewer)
-    context = _largest(min(options.num_ctx, model.context or options.num_ctx) // 1024, lambda number: fits(num_ctx=1024 * number))
+    context = largest(min(options.num_ctx, model.context or options.num_ctx) // 1024, lambda number: fits(num_ctx=1024 * number))
     if context:
         found.append("num_ctx %d" % (1024 * context))
     found.extend(_more(model, gpus, options))
     if found:
         return found
     smallest = dataclasses.replace(options, kv_cache_type="q8_0", flash_attention=True, num_parallel=1)
-    context = _largest(options.num_ctx // 1024, lambda number: place(model, gpus, dataclasses.replace(smallest, num_ctx=1024 * number))["verdict"] == FITS)
+    context = largest(options.num_ctx // 1024, lambda number: place(model, gpus, dataclasses.replace(smallest, num_ctx=1024 * number))["verdict"] == FITS)
     return ["num_ctx %d with kv_cache_type q8_0, flash_attention true and num_parallel 1" % (1024 * context)] if context else []
 
 
-def _largest(most: int, good: t.Callable[[int], bool]) -> int:
+def largest(most: int, good: t.Callable[[int], bool]) -> int:
     """The largest number from 1 to `most` that is good, where smaller is never worse; 0 when none is."""
     low, high = 0, most
     while low < high:

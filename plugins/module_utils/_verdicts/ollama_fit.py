@@ -18,35 +18,43 @@ OWN_PROCESSES = ("ollama", "llama-server")
 
 
 def questions(server: Json) -> t.List[Json]:
-    """One question a model of `server` (as in `ollama_instances.resolve`) whose size can be known beforehand: `model`, `server`, `on_host`, `options`.
+    """What to ask about the models that `server` (as in `ollama_instances.resolve`) is to keep in memory at the same time: one question, or none.
 
-    `options` are those of the module ollama_memory_plan. A file is read where it is: on the host, or on the controller when it is still to be uploaded. A
-    model that is pulled is known when the catalogue has it. A model that is not to be loaded takes no memory.
+    `server` (its name), `models` (names), `on_host` and `on_controller` (paths of their files), and `options`, those of the module ollama_memory_plan. A
+    file is read where it is: on the host, or on the controller when it is still to be uploaded. A model that is pulled is known when the catalogue has it;
+    of the others only the name is told. A model that is not to be loaded takes no memory.
     """
     version = ollama_settings.version(server.get("image"))
     settings = server["environment"]
-    common: Json = {
-        "engine": ENGINES[1] if version is None or version >= LLAMA_SERVER_SINCE else ENGINES[0],
-        "num_parallel": int(settings.get("OLLAMA_NUM_PARALLEL") or 1),
-        "kv_cache_type": settings.get("OLLAMA_KV_CACHE_TYPE") or "f16",
-        "flash_attention": str(settings.get("OLLAMA_FLASH_ATTENTION", "1")).lower() not in ("0", "false"),
-        "sched_spread": settings.get("OLLAMA_SCHED_SPREAD") == "1",
-        "allow_partial": bool(server.get("allow_partial")),
-    }
-    free = _free(server["devices"])
-    if free is not None:
-        common["gpus"] = free
-    found = []
+    found: t.List[Json] = []
+    files: t.Dict[str, t.List[str]] = {"file": [], "upload": []}
     for model in server["models"]:
         parameters = model.get("parameters") or {}
         # Whoever keeps a model off the GPUs on purpose is not told that it does not fit on them.
         if model.get("loaded", True) is False or str(parameters.get("num_gpu")) == "0":
             continue
-        source = _source(model)
-        if source:
-            options = dict(common, num_ctx=int(parameters.get("num_ctx") or server.get("context_length") or 4096), **source)
-            found.append({"model": model["name"], "server": server["name"], "on_host": bool(model.get("file")), "options": options})
-    return found
+        for key, paths in files.items():
+            if model.get(key):
+                paths.append(model[key])
+        found.append(dict(_source(model), name=model["name"], num_ctx=int(parameters.get("num_ctx") or server.get("context_length") or 4096)))
+    if not any("file" in one or "model" in one for one in found):
+        return []
+    options: Json = {
+        "engine": ENGINES[1] if version is None or version >= LLAMA_SERVER_SINCE else ENGINES[0],
+        "num_ctx": int(server.get("context_length") or 4096),
+        "num_parallel": int(settings.get("OLLAMA_NUM_PARALLEL") or 1),
+        "kv_cache_type": settings.get("OLLAMA_KV_CACHE_TYPE") or "f16",
+        "flash_attention": str(settings.get("OLLAMA_FLASH_ATTENTION", "1")).lower() not in ("0", "false"),
+        "sched_spread": settings.get("OLLAMA_SCHED_SPREAD") == "1",
+        "max_loaded_models": int(settings.get("OLLAMA_MAX_LOADED_MODELS") or 0),
+        "allow_partial": bool(server.get("allow_partial")),
+        "models": found,
+    }
+    free = _free(server["devices"])
+    if free is not None:
+        options["gpus"] = free
+    names = [one["name"] for one in found]
+    return [{"server": server["name"], "models": names, "on_host": files["file"], "on_controller": files["upload"], "options": options}]
 
 
 def _source(model: Json) -> Json:

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import gpu_selection, ollama_fit, ollama_settings
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.ollama_names import full_name
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.ollama_names import full_name, manifest
 
 Json = t.Dict[str, t.Any]
 SPREAD, REPLICAS, PINNED = "spread", "replicas", "pinned"
@@ -30,8 +30,8 @@ def resolve(instances: t.Sequence[Json], defaults: Json, devices: t.Sequence[Jso
 
     Returns `servers`, `balancers`, `notices` and `problems` (lists; with problems the rest is not to be used). A server has the keys of its instance and
     `instance`, `name` (of the container), `devices` (its GPUs, of the facts), `uuids` (None as long as a GPU has none), `environment`, `models`,
-    `address`, `port`, `url`, `balanced`, `questions` (as in `ollama_fit`). A balancer has `instance`, `name`, `address`, `port`, `url`, `by_model`, and
-    `servers`: `[{name, port, models}]`.
+    `address`, `port`, `url`, `balanced`, `questions` (as in `ollama_fit`), `plan`, `proof` and `pulls` (as `_asked`). A balancer has `instance`, `name`,
+    `address`, `port`, `url`, `by_model`, and `servers`: `[{name, port, models}]`.
     """
     result: Json = {"servers": [], "balancers": [], "notices": [], "problems": []}
     for given in instances:
@@ -122,7 +122,7 @@ class _Instance:
             uuids=sorted(uuids) if len(uuids) == len(group) else None,
             environment=environment, models=models, address=address, port=port, url=_url(address, port), balanced=balanced,
         )
-        self.result["servers"].append(dict(server, questions=ollama_fit.questions(server)))
+        self.result["servers"].append(dict(server, questions=ollama_fit.questions(server), **_asked(server)))
 
     def _balancer(self, count: int) -> None:
         servers = self.result["servers"][-count:]
@@ -133,6 +133,33 @@ class _Instance:
             "by_model": any(one != names[0] for one in names),
             "servers": [{"name": server["name"], "port": server["port"], "models": models} for server, models in zip(servers, names)],
         })
+
+
+def _asked(server: Json) -> Json:
+    """The server as modules want it: `plan` for ollama_model_plan, `proof` (only models that are to be in memory) for ollama_placement_check.
+
+    And `pulls`: [{name, manifest (address), stored (path in the store), insecure}] of the models that come from a registry.
+    """
+    plan, proof, pulls = [], [], []
+    for model in server["models"]:
+        wish = {key: model[key] for key in ("name", "file", "source", "parameters", "template") if model.get(key) is not None}
+        loaded = model.get("loaded", True) is not False
+        plan.append(dict(wish, loaded=loaded))
+        if not model.get("file") and not model.get("upload"):
+            insecure = bool(model.get("insecure"))
+            place = manifest(str(model.get("source") or model["name"]), insecure)
+            pulls.append({"name": model["name"], "manifest": place["url"], "stored": place["stored"], "insecure": insecure})
+        if loaded:
+            context = (model.get("parameters") or {}).get("num_ctx")
+            proof.append(dict({"name": model["name"]}, **({} if context is None else {"num_ctx": context})))
+    return {
+        "pulls": pulls,
+        "plan": {"name": server["name"], "base_url": server["url"], "models": plan},
+        "proof": {
+            "container": server["name"], "base_url": server["url"], "expected_uuids": server["uuids"],
+            "require_gpu": bool(server.get("require_gpu", True)), "models": proof,
+        },
+    }  # fmt: skip
 
 
 def _choose(devices: t.Sequence[Json], wish: t.Any, among: t.Optional[t.Sequence[Json]] = None) -> t.List[Json]:

@@ -21,6 +21,14 @@ def full_name(name: str) -> str:
     return name if ":" in name.rsplit("/", 1)[-1] else name + ":latest"
 
 
+def manifest(name: str, insecure: bool) -> t.Dict[str, str]:
+    """Where a model is pulled from: `url` of its manifest in the registry, and `stored`, where a server's store keeps it, below `models/manifests`."""
+    path, _colon, tag = full_name(name).rpartition(":")
+    parts = ["registry.ollama.ai", "library"][: 3 - min(3, path.count("/") + 1)] + path.split("/")
+    host, repository = parts[0], "/".join(parts[1:])
+    return {"url": "%s://%s/v2/%s/manifests/%s" % ("http" if insecure else "https", host, repository, tag), "stored": "%s/%s/%s" % (host, repository, tag)}
+
+
 def weights(shown: t.Optional[t.Dict[str, t.Any]]) -> t.Optional[str]:
     """SHA-256 of the model's weights, from the Modelfile that `/api/show` returns."""
     match = WEIGHTS.search((shown or {}).get("modelfile") or "")

@@ -92,6 +92,7 @@ class Seen:
     """What was read: `log` (as `_evidence.ollama_log.parse` returns it) and `running` (entries of `/api/ps`), None with a reason when they could not be.
 
     `embedding`: bytes of the model's input embedding, `trained`: the longest context that the model knows in tokens; None when unknown.
+    `witness`: what the driver says of processes on GPUs (`placement_processes.Witness`), None when it was not asked.
     """
 
     log: t.Optional[Json] = None
@@ -100,6 +101,7 @@ class Seen:
     trained: t.Optional[int] = None
     log_reason: str = ""
     api_reason: str = ""
+    witness: t.Any = None
 
 
 class _Answers:
@@ -123,8 +125,9 @@ class _Answers:
 
 
 def check(ask: Ask, seen: Seen) -> t.List[Check]:
-    """The checks `ollama.gpus_accepted`, `ollama.library`, `ollama.offload`, `ollama.balance` and `ollama.context`."""
-    return [_accepted(ask, seen), _library(ask, seen), _offload(ask, seen), _of_loaded(ask, seen, "ollama.balance"), _of_loaded(ask, seen, "ollama.context")]
+    """The checks `ollama.gpus_accepted`, `ollama.library`, `ollama.offload`, `ollama.balance`, `ollama.context` and `ollama.processes`."""
+    loaded = [_of_loaded(ask, seen, name) for name in ("ollama.balance", "ollama.context", "ollama.processes")]
+    return [_accepted(ask, seen), _library(ask, seen), _offload(ask, seen)] + loaded
 
 
 def _of_loaded(ask: Ask, seen: Seen, check_id: str) -> Check:
@@ -141,6 +144,10 @@ def _of_loaded(ask: Ask, seen: Seen, check_id: str) -> Check:
         return placement_share.context(ask.model, ask.num_ctx, entry, seen.log, seen.trained)
     if seen.log is None:
         return to.unread("the server's log", "server log", seen.log_reason)
+    if check_id == "ollama.processes":
+        from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import placement_processes
+
+        return placement_processes.check(ask.model, seen.log, seen.witness)
     return placement_share.balance(ask.model, ask.expected_uuids, seen.log)
 
 

@@ -48,6 +48,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         manifest, blob = MANIFEST_PATH.fullmatch(self.path), BLOB_PATH.fullmatch(self.path)
+        if blob and self.command == "HEAD" and self.server.drops_head():
+            self.close_connection = True
+            return
         if manifest:
             found = sorted(self.server.store.glob(f"manifests/*/{manifest[1]}/{manifest[2]}"))
             self._file(found[0] if found else None, MANIFEST_TYPE, body)
@@ -121,8 +124,18 @@ class Registry(ThreadingHTTPServer):
         # A fault for tests: the next answer that is longer ends after so many bytes.
         self.cut_after: int | None = None
         self.cut_pause = 0.0
+        # Another one: after `spared_heads` requests for the size of a blob the next `dropped_heads` are cut without an answer.
+        self.spared_heads = self.dropped_heads = 0
         self.requests: list[str] = []
         self._thread = threading.Thread(target=self.serve_forever, daemon=True)
+
+    def drops_head(self) -> bool:
+        """Whether this request for the size of a blob is to be cut; counts it."""
+        if self.spared_heads or not self.dropped_heads:
+            self.spared_heads = max(0, self.spared_heads - 1)
+            return False
+        self.dropped_heads -= 1
+        return True
 
     @property
     def address(self) -> str:

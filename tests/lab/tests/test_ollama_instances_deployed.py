@@ -2,20 +2,25 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.bench import meter
 from tests.lab.node import lifecycle
 from tests.lab.node.inventory import write_inventory
 from tests.lab.node.node import Node
+from tests.lab.ollama import streams, tiny_models
 from tests.lab.ollama.build import build_models
 
 pytestmark = pytest.mark.lab
@@ -23,22 +28,9 @@ pytestmark = pytest.mark.lab
 NAME = "ollama-instances"
 SITE = Path(__file__).resolve().parents[1] / "site"
 PORT = 12000
-# Clients in the node's own network, as programs on the server would be: port, model, tokens of an answer, number of clients at the same time.
-# Prints for each the status, the number of lines of the stream, and how it ended.
-CLIENT = """
-import concurrent.futures, http.client, json, sys
-port, model, tokens, clients = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-def ask(number):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-    connection.request("POST", "/api/generate", json.dumps({"model": model, "prompt": "hello", "options": {"num_predict": tokens}}))
-    answer = connection.getresponse()
-    lines = answer.read().splitlines()
-    return answer.status, len(lines), json.loads(lines[-1]).get("done_reason", lines[-1].decode())
-with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-    for found in pool.map(ask, range(clients)):
-        print(*found)
-"""
 CHAT = {"name": "chat", "port": PORT, "models": [{"name": "tiny", "upload": str(build_models()["tiny-qwen3"])}]}
+# What a run that changes nothing asks of a server, whatever it has, beside one call a container.
+AT_REST = {"docker_host_info": 1, "find": 1, "systemd_service": 1, "ollama_model_plan": 1, "gpu_container_check": 1, "ollama_placement_check": 1}
 REPLICAS = {"ollama_instances": [CHAT | {"topology": "replicas"}]}
 
 
@@ -47,7 +39,6 @@ def server() -> Iterator[Node]:
     """Two Tesla P40 with a driver, and Docker, the toolkit and two replicas from the site playbook."""
     lifecycle.up("p40x2", NAME)
     node = lifecycle.find(NAME)
-    node.run("sh", "-c", f"cat > /root/client.py <<'END'\n{CLIENT}END")
     write_inventory(node)
     done = site(**REPLICAS, tags="all")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
@@ -55,10 +46,12 @@ def server() -> Iterator[Node]:
     lifecycle.down(NAME)
 
 
-def site(tags: str = "ollama", callback: str = "default", check: bool = False, **variables: Any) -> subprocess.CompletedProcess[str]:
+def site(tags: str = "ollama", check: bool = False, interpreter: str = "/usr/bin/python3", **variables: Any) -> subprocess.CompletedProcess[str]:
     """A run of the site playbook."""
-    environment = dict(os.environ, ANSIBLE_STDOUT_CALLBACK=callback, ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0")
-    command = ["ansible-playbook", "gpuops.fleet.site", "-i", str(write_inventory(lifecycle.find(NAME))), "-i", str(SITE), "--tags", tags,
+    environment = dict(os.environ, ANSIBLE_STDOUT_CALLBACK="default", ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0")
+    environment["ANSIBLE_CALLBACK_RESULT_FORMAT"] = "json"
+    inventory = write_inventory(lifecycle.find(NAME), ansible_python_interpreter=interpreter)
+    command = ["ansible-playbook", "gpuops.fleet.site", "-i", str(inventory), "-i", str(SITE), "--tags", tags,
                "-e", json.dumps(variables), *(["--check"] if check else [])]
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
@@ -66,6 +59,16 @@ def site(tags: str = "ollama", callback: str = "default", check: bool = False, *
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """All that a run printed, in one line: Ansible breaks lines where it likes."""
     return " ".join((done.stdout + done.stderr).split())
+
+
+def noop(node: Node, **variables: Any) -> Counter[str]:
+    """How often each module ran on the server, as the server itself saw it, in a run that changes nothing; without those that gather facts."""
+    meter.install(node)
+    done = site(interpreter=meter.INTERPRETER, **variables)
+    assert done.returncode == 0 and changed(done) == 0, said(done)[-4000:]
+    found = Counter(row["module"].rpartition(".")[2] for row in meter.noted(node))
+    assert found["gpu_facts"] == 1 and found["setup"] == 1, found
+    return found - Counter(["gpu_facts", "setup"])
 
 
 def changed(done: subprocess.CompletedProcess[str]) -> int:
@@ -77,7 +80,7 @@ def containers(node: Node, form: str = "{{.Names}}") -> list[str]:
 
 
 def ask(node: Node, model: str = "tiny", tokens: int = 8, clients: int = 1) -> str:
-    return node.run("python3", "/root/client.py", str(PORT), model, str(tokens), str(clients))[1].strip()
+    return "\n".join(map(str, streams.ask(node, PORT, model, tokens, clients)))
 
 
 def status(node: Node, path: str, body: str | None = None) -> str:
@@ -101,7 +104,8 @@ def test_administration_is_kept_off_the_balancer(server: Node) -> None:
 
 
 def test_second_run_changes_nothing(server: Node) -> None:
-    assert changed(site(**REPLICAS)) == 0
+    # Two servers and their balancer.
+    assert noop(server, **REPLICAS) == AT_REST | {"docker_container": 3}
     assert changed(site(**REPLICAS, check=True)) == 0
 
 
@@ -162,7 +166,28 @@ def test_one_server_takes_the_place_of_replicas(server: Node) -> None:
     assert "NCCL_DEBUG=INFO" in variables and "OLLAMA_SCHED_SPREAD=1" in variables
     assert "OLLAMA_NUM_GPU_LAYERS" not in variables and "LLAMA_ARG_TENSOR_SPLIT" not in variables
     assert said(done).count("without effect: chat: OLLAMA_NUM_GPU_LAYERS=60") == 1
-    assert changed(site(ollama_instances=[CHAT], ollama_environment=environment)) == 0
+    assert noop(server, ollama_instances=[CHAT], ollama_environment=environment) == AT_REST | {"docker_container": 1}
+
+
+def test_further_models_cost_no_further_call_and_an_instance_one(server: Node, tmp_path: Path) -> None:
+    models = build_models()
+    third, there = tmp_path / "third.gguf", "/srv/there.gguf"
+    tiny_models.write_model(third, "llama", dataclasses.replace(tiny_models.Shape(), context=1024))
+    (tmp_path / "root" / "srv").mkdir(parents=True)
+    shutil.copy(models["tiny-llama"], tmp_path / "root" / there[1:])
+    server.put(tmp_path / "root")
+    three = [*CHAT["models"], {"name": "other", "file": there}, {"name": "third", "upload": str(third)}]
+    done = site(ollama_instances=[CHAT | {"models": three}])
+    assert done.returncode == 0, said(done)
+    loaded = server.run("curl", "-s", f"http://127.0.0.1:{PORT}/api/ps")[1]
+    assert sorted(re.findall(r'"name":"([^"]+)"', loaded)) == ["other:latest", "third:latest", "tiny:latest"]
+    # A file of the server is looked at before anything is done with it, in one call for all of them.
+    assert noop(server, ollama_instances=[CHAT | {"models": three}]) == AT_REST | {"docker_container": 1, "gguf_info": 1}
+    more = {"name": "more", "port": PORT + 10, "gpus": [1], "volume": "more", "models": [{"name": "other", "upload": str(models["tiny-llama"])}]}
+    two = [CHAT | {"gpus": [0]}, more]
+    done = site(ollama_instances=two)
+    assert done.returncode == 0, said(done)
+    assert noop(server, ollama_instances=two) == AT_REST | {"docker_container": 2}
 
 
 def bad_file(server: Node, path: str, content: str) -> None:
@@ -175,10 +200,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"ollama_instances": [CHAT, {"name": "second", "port": 13000}]}, "chat and second both want GPU"),
     ({"ollama_instances": [CHAT | {"image": "o/o:9.9.9"}], "ollama_image_archive": ""}, "image o/o:9.9.9 is not on the host and cannot be pulled"),
     ({"ollama_instances": [CHAT | {"port": 22222}]}, "port 22222 of 127.0.0.1 is in use"),
+    ({"ollama_instances": [CHAT | {"port": 22222, "topology": "replicas"}]}, "port 22222 of 127.0.0.1 is in use, but not by container chat-balancer"),
     ({"ollama_instances": [CHAT | {"models": [{"name": "cut", "file": "/srv/cut.gguf"}]}]}, "model cut: "),
     ({"ollama_instances": [CHAT | {"models": [{"name": "text", "file": "/srv/text.gguf"}]}]}, "model text: "),
     ({"ollama_instances": [CHAT | {"models": [{"name": "gone", "file": "/srv/gone.gguf"}]}]}, "model gone: "),
     ({"ollama_instances": [CHAT | {"models": [{"name": "llama3.1:70b"}]}], "ollama_context_length": 131072}, "model llama3.1:70b on chat: ollama.memory"),
+    # Each of them fits alone.
+    ({"ollama_instances": [CHAT | {"gpus": [0], "models": [{"name": "qwen3:14b"}, {"name": "qwen3:8b"}]}], "ollama_context_length": 32768},
+     "model qwen3:14b + qwen3:8b on chat: ollama.memory qwen3:14b + qwen3:8b: do not fit on the GPUs together"),
+    ({"ollama_instances": [CHAT | {"environment": {"OLLAMA_MAX_LOADED_MODELS": 1}, "models": [{"name": "qwen3:14b"}, {"name": "qwen3:8b"}]}]},
+     "2 models are to stay in memory, and the server keeps 1 at most"),
     ({"ollama_instances": [CHAT | {"environment": {"OLLAMA_NUM_PARALEL": 2}}]}, "did you mean OLLAMA_NUM_PARALLEL?"),
     ({"ollama_instances": [CHAT | {"environment": {"LLAMA_ARG_SPLIT_MODE": "bogus"}}]}, "it must match (none|layer|row|tensor)"),
 ]
@@ -198,5 +229,8 @@ def with_obstacles(server: Node) -> Iterator[Node]:
 def test_what_cannot_be_is_refused_in_one_line_and_nothing_changes(with_obstacles: Node, variables: dict[str, Any], message: str) -> None:
     before = containers(with_obstacles, "{{.Names}}={{.ID}}")
     done = site(**variables)
-    assert done.returncode != 0 and message in said(done), said(done)[-1500:]
+    assert done.returncode != 0, said(done)[-1500:]
+    (fatal,) = re.findall(r"^fatal: .*?(\{.*?^\}|\{.*\})$", done.stdout, re.MULTILINE | re.DOTALL)
+    line = json.loads(fatal)["msg"]
+    assert message in line and "\n" not in line and re.search(r"Nothing was changed|No container was (changed|started)", line), line
     assert containers(with_obstacles, "{{.Names}}={{.ID}}") == before

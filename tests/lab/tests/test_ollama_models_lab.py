@@ -1,11 +1,13 @@
 """Models of Ollama on a server with two GPUs: pulled with progress from a registry whose connection breaks, and proven on both GPUs."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,9 +79,15 @@ def test_a_pull_tells_how_far_it_is_and_goes_on_after_a_break(server: Node, sour
     assert re.search(r"library/tiny-qwen3:latest: [1-9]\d? % of \d\.\d MiB", done.stdout), done.stdout[-6000:]
     assert "tiny:latest" in listed(server, "tags") and listed(server, "ps") == ["tiny:latest"]
     assert server.run("sh", "-c", "ls /var/lib/gpuops/ollama | grep -c progress", check=False)[1].strip() == "0"
+    assert kept_results(server) == ""
     again = site(ollama_models=models)
     assert re.search(r"changed=0 ", again.stdout), said(again)[-3000:]
     assert "The model is being pulled" not in again.stdout
+
+
+def kept_results(node: Node) -> str:
+    """What background tasks left in the folder where Ansible keeps their results."""
+    return node.run("sh", "-c", "ls -A /root/.ansible_async 2>/dev/null || true")[1].strip()
 
 
 def test_a_pull_that_fails_is_one_line(server: Node, source: str) -> None:
@@ -87,18 +95,62 @@ def test_a_pull_that_fails_is_one_line(server: Node, source: str) -> None:
     assert done.returncode != 0
     assert "pull model manifest: file does not exist" in said(done)
     assert "gone:latest" not in listed(server, "tags")
+    assert kept_results(server) == ""
+
+
+def test_a_server_for_a_model_that_does_not_exist_is_not_made(server: Node, source: str) -> None:
+    models = [{"name": "gone", "source": f"{source}/library/gone", "insecure": True}]
+    done = site(ollama_instances=[{"name": "second", "gpus": [1], "port": 12500, "volume": "second", "models": models}])
+    assert done.returncode != 0
+    assert f"model gone of second does not exist: http://{source}/v2/library/gone/manifests/latest answers 404" in said(done)
+    assert server.run("docker", "ps", "--all", "--format", "{{.Names}}")[1].split() == ["ollama"]
+    assert "second" not in server.run("docker", "volume", "ls", "--format", "{{.Name}}")[1].split()
+
+
+# The driver's list of processes as it would be if the container's first process computed on these GPUs, kept up to date.
+ACCOUNTING = """
+while sleep 0.2; do
+    pid=$(docker top ollama -eo pid 2>/dev/null | sed -n 2p)
+    for gpu in 0 1; do
+        case "$GPUS" in *$gpu*) echo "$pid C 13960 /usr/bin/ollama" ;; *) : ;; esac >/var/lib/lab/nvml/gpu$gpu/processes.new
+        mv /var/lib/lab/nvml/gpu$gpu/processes.new /var/lib/lab/nvml/gpu$gpu/processes
+    done
+done
+"""
+
+
+@contextlib.contextmanager
+def computing_on(node: Node, gpus: str) -> Iterator[None]:
+    """Let the driver see the server compute on these GPUs."""
+    node.run("systemd-run", "--unit=accounting", f"--setenv=GPUS={gpus}", "sh", "-c", ACCOUNTING)
+    try:
+        time.sleep(1)
+        yield
+    finally:
+        node.run("systemctl", "stop", "accounting")
+        for gpu in (0, 1):
+            node.write(f"/var/lib/lab/nvml/gpu{gpu}/processes", "")
 
 
 def test_a_model_on_both_gpus_is_proven(server: Node) -> None:
     models = [{"name": recorded.MODEL, "parameters": {"num_ctx": recorded.CONTEXT}}]
-    done = site(ollama_image=recorded.REFERENCE, ollama_image_archive=str(recorded.build_recorded_archive()), ollama_models=models, ollama_require_gpu=True)
-    assert done.returncode == 0, said(done)[-4000:]
-    checks = placement(server)
+    with computing_on(server, "01"):
+        done = site(ollama_image=recorded.REFERENCE, ollama_image_archive=str(recorded.build_recorded_archive()), ollama_models=models, ollama_require_gpu=True)
+        assert done.returncode == 0, said(done)[-4000:]
+        checks = placement(server)
     assert {check["id"]: check["status"] for check in checks} == dict.fromkeys(
-        ["ollama.gpus_accepted", "ollama.library", "ollama.offload", "ollama.balance", "ollama.context"], "pass"
+        ["ollama.gpus_accepted", "ollama.library", "ollama.offload", "ollama.balance", "ollama.context", "ollama.processes"], "pass"
     )
     uuids = server.run("nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader")[1].split()
     assert len(uuids) == 2 and all(uuid in checks[2]["summary"] for uuid in uuids)
+
+
+@pytest.mark.parametrize(("gpus", "status", "words"), [("0", "fail", "the driver sees no process of the server there"), ("", "unknown", "on any GPU")])
+def test_the_driver_is_a_witness_against_the_log(server: Node, gpus: str, status: str, words: str) -> None:
+    with computing_on(server, gpus):
+        found = {check["id"]: check for check in placement(server)}
+    assert found["ollama.offload"]["status"] == "pass"
+    assert found["ollama.processes"]["status"] == status and words in found["ollama.processes"]["summary"], found["ollama.processes"]
 
 
 def placement(node: Node) -> list[dict[str, Any]]:

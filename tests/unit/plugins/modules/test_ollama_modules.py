@@ -219,6 +219,49 @@ def test_a_pull_goes_on_where_the_connection_broke(ansible, server, registry, tm
     ansible("ollama_model", base_url=server, name=result["name"], state="absent")
 
 
+def test_a_pull_that_the_server_gave_up_is_asked_for_again_and_not_begun_again(ansible, server, registry):
+    """The weights come, then the registry cuts every connection; the server ends with an error, and it is the module that tries again."""
+    registry.spared_heads, registry.dropped_heads = 1, 2
+    before = len(registry.requests)
+    result = ansible("ollama_model", base_url=server, name=f"{registry.address}/library/tiny-llama", insecure=True)
+    assert not result["failed"] and result["steps"] == ["pull"], result
+    assert registry.dropped_heads == 0
+    asked = registry.requests[before:]
+    assert sum("/manifests/" in request for request in asked) == 2, asked
+    weights = next(request for request in asked if "GET /storage/" in request).split()[1]
+    size = build_models()["tiny-llama"].stat().st_size
+    ranges = [request.rpartition("bytes=")[2].split("-") for request in asked if weights in request]
+    assert sum(int(last) - int(first) + 1 for first, last in ranges) == size, ranges
+    ansible("ollama_model", base_url=server, name=result["name"], state="absent")
+
+
+def test_one_look_tells_which_models_of_which_servers_need_work(ansible, server, registry, tmp_path):
+    notes = str(tmp_path / "notes")
+    file, source = str(build_models()["tiny-llama"]), f"{registry.address}/library/tiny-qwen3"
+    wishes = [{"name": "mine", "file": file, "loaded": True}, {"name": "pulled", "source": source, "parameters": {"num_ctx": 512}, "loaded": False}]
+    servers = [{"name": "one", "base_url": server, "models": wishes}]
+
+    def plan(check=False, **change):
+        return ansible("ollama_model_plan", check=check, cache_directory=notes, servers=change.get("servers", servers))
+
+    assert [(one["server"], one["model"], one["steps"]) for one in plan()["plans"]] == [("one", "mine", ["read"]), ("one", "pulled", ["pull", "create"])]
+    for wish in wishes:
+        assert not ansible("ollama_model", base_url=server, cache_directory=notes, insecure=True, **wish)["failed"]
+    asked = len(registry.requests)
+    done = plan()
+    assert not done["changed"] and [one["steps"] for one in done["plans"]] == [[], []]
+    assert len(registry.requests) == asked
+    wishes[0]["parameters"], wishes[1]["loaded"] = {"num_ctx": 1024}, True
+    assert [one["steps"] for one in plan()["plans"]] == [["upload", "create", "load"], ["load"]]
+    wishes[1] = {"name": "pulled", "parameters": {"num_ctxx": 1}}
+    assert "Ollama has no option num_ctxx; did you mean num_ctx?" in plan()["msg"]
+    gone = [{"name": "gone", "base_url": "http://127.0.0.1:1", "models": [{"name": "x"}]}]
+    assert plan(servers=gone)["error"]["kind"] == "unreachable"
+    assert plan(check=True, servers=gone)["plans"] == [{"server": "gone", "model": "x", "steps": ["pull"]}]
+    for name in ("mine", "pulled", source):
+        ansible("ollama_model", base_url=server, name=name, state="absent")
+
+
 def test_a_pull_can_be_left_to_a_later_task(ansible, server, registry):
     arguments = {"base_url": server, "name": "tiny", "source": f"{registry.address}/library/tiny-llama", "insecure": True}
     before = len(registry.requests)
@@ -285,21 +328,27 @@ def test_gpus_of_a_container(ansible, container, answer, expected_uuids, words):
 def test_placement_on_the_processor_fails_or_warns_and_never_passes(ansible, container, tmp_path, name):
     arguments = {"container": container[0], "base_url": container[1], "model": name, "expected_uuids": UUIDS}
     absent = ansible("ollama_placement_check", **arguments)
-    assert [check["status"] for check in absent["checks"]] == ["fail", "fail", "unknown", "unknown", "unknown"]
+    assert [check["status"] for check in absent["checks"]] == ["fail", "fail"] + ["unknown"] * 4
     loaded = ansible("ollama_model", name=name, base_url=container[1], file=str(build_models()[name]), cache_directory=str(tmp_path), loaded=True)
     assert loaded["loaded"]
     required = ansible("ollama_placement_check", num_ctx=2048, **arguments)
     assert required["failed"]
-    assert [check["status"] for check in required["checks"]] == ["fail", "fail", "fail", "skipped", "pass"]
+    assert [check["status"] for check in required["checks"]] == ["fail", "fail", "fail", "skipped", "pass", "skipped"]
     assert required["placement"]["verdict"] == "cpu"
     assert required["placement"]["offloaded"] == (None if name == "tiny-llama" else [0, 3])
     accepted = ansible("ollama_placement_check", require_gpu=False, **arguments)
     assert not accepted["failed"] and not accepted["changed"]
-    assert [check["status"] for check in accepted["checks"]] == ["warn", "warn", "warn", "skipped", "skipped"]
+    assert [check["status"] for check in accepted["checks"]] == ["warn", "warn", "warn", "skipped", "skipped", "skipped"]
     assert all("accepted by require_gpu: false" in check["summary"] for check in accepted["checks"][:3])
+    models = [{"name": name, "num_ctx": 2048}, {"name": "absent"}]
+    servers = [{"container": container[0], "base_url": container[1], "expected_uuids": UUIDS, "models": models}]
+    several = ansible("ollama_placement_check", servers=servers)
+    # What is about the container is told once.
+    assert [check["status"] for check in several["checks"]] == [check["status"] for check in required["checks"]] + ["unknown"] * 4
+    assert [(one["model"], one["placement"] and one["placement"]["verdict"]) for one in several["placements"]] == [(name, "cpu"), ("absent", "cpu")]
 
 
 def test_placement_of_a_container_that_is_not_there(ansible):
     result = ansible("ollama_placement_check", container="gpuops-none", model="x", base_url="http://127.0.0.1:1", fail_on=["fail", "unknown"])
-    assert result["failed"] and [check["status"] for check in result["checks"]] == ["unknown"] * 5
+    assert result["failed"] and [check["status"] for check in result["checks"]] == ["unknown"] * 6
     assert "No such container: gpuops-none" in result["msg"] and "no Ollama server answers" in result["msg"]

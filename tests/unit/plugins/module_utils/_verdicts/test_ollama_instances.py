@@ -122,12 +122,29 @@ def questions(*models, devices=None, **instance):
     return server["questions"]
 
 
-def test_models_of_known_size_are_planned_where_their_files_are():
+def test_models_of_a_server_are_one_question_with_their_files_where_they_are():
     models = [{"name": "a1", "file": "/srv/a.gguf"}, {"name": "b1", "upload": "/home/b.gguf"}, {"name": "qwen3:32b"}, {"name": "own", "source": "m.org/own"}]
-    found = questions(*models, context_length=8192)
-    assert [(one["model"], one["on_host"]) for one in found] == [("a1", True), ("b1", False), ("qwen3:32b", False)]
-    assert [one["options"].get("file") or one["options"]["model"] for one in found] == ["/srv/a.gguf", "/home/b.gguf", "qwen3:32b"]
-    assert {one["options"]["num_ctx"] for one in found} == {8192} and found[0]["options"]["sched_spread"] is True
+    (found,) = questions(*models, {"name": "idle", "upload": "/home/c.gguf", "loaded": False}, context_length=8192, environment={"OLLAMA_MAX_LOADED_MODELS": 4})
+    assert (found["server"], found["models"], found["on_host"], found["on_controller"]) == (
+        "ollama", ["a1", "b1", "qwen3:32b", "own"], ["/srv/a.gguf"], ["/home/b.gguf"])
+    assert found["options"]["models"] == [
+        {"name": "a1", "num_ctx": 8192, "file": "/srv/a.gguf"}, {"name": "b1", "num_ctx": 8192, "file": "/home/b.gguf"},
+        {"name": "qwen3:32b", "num_ctx": 8192, "model": "qwen3:32b"}, {"name": "own", "num_ctx": 8192}]
+    assert found["options"]["sched_spread"] is True and found["options"]["max_loaded_models"] == 4
+
+
+def test_what_modules_are_asked_about_a_server():
+    models = [{"name": "a1", "file": "/srv/a.gguf", "parameters": {"num_ctx": 2048}}, {"name": "qwen3", "loaded": False, "insecure": True},
+              {"name": "b1", "source": "m.org:5000/team/own:q4"}, {"name": "c1", "upload": "/home/c.gguf"}]
+    (server,) = resolve({"models": models, "require_gpu": False})["servers"]
+    assert server["plan"]["models"] == [
+        {"name": "a1", "file": "/srv/a.gguf", "parameters": {"num_ctx": 2048}, "loaded": True}, {"name": "qwen3", "loaded": False},
+        {"name": "b1", "source": "m.org:5000/team/own:q4", "loaded": True}, {"name": "c1", "loaded": True}]
+    assert server["proof"]["models"] == [{"name": "a1", "num_ctx": 2048}, {"name": "b1"}, {"name": "c1"}]
+    assert (server["proof"]["container"], server["proof"]["expected_uuids"], server["proof"]["require_gpu"]) == ("ollama", sorted(UUIDS), False)
+    assert [(one["name"], one["manifest"], one["stored"], one["insecure"]) for one in server["pulls"]] == [
+        ("qwen3", "http://registry.ollama.ai/v2/library/qwen3/manifests/latest", "registry.ollama.ai/library/qwen3/latest", True),
+        ("b1", "https://m.org:5000/v2/team/own/manifests/q4", "m.org:5000/team/own/q4", False)]
 
 
 @pytest.mark.parametrize("image, engine", [("ollama/ollama:0.17.4", "0.17"), ("ollama/ollama:0.24.0", "0.17"), ("o/o:0.30.0", "0.30"), ("x/y:latest", "0.30")])
@@ -138,7 +155,7 @@ def test_the_engine_follows_the_image(image, engine):
 def test_settings_of_server_and_model_count():
     environment = {"OLLAMA_NUM_PARALLEL": 4, "OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_FLASH_ATTENTION": 0}
     options = questions({"name": "qwen3:8b", "parameters": {"num_ctx": 2048}}, environment=environment)[0]["options"]
-    assert (options["num_ctx"], options["num_parallel"], options["kv_cache_type"], options["flash_attention"]) == (2048, 4, "q8_0", False)
+    assert (options["models"][0]["num_ctx"], options["num_parallel"], options["kv_cache_type"], options["flash_attention"]) == (2048, 4, "q8_0", False)
 
 
 @pytest.mark.parametrize("model", [{"name": "qwen3:8b", "loaded": False}, {"name": "qwen3:8b", "parameters": {"num_gpu": 0}}, {"name": "unknown"}])

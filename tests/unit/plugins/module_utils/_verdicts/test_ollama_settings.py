@@ -63,7 +63,13 @@ EFFECTS = [
     ("OLLAMA_MAX_VRAM", 1, NEW, {}, {}, None, None, "LLAMA_ARG_FIT_TARGET"),
     ("--gpu-memory", "24G", OLD, {}, {}, None, None, "OLLAMA_GPU_OVERHEAD"),
     ("OLLAMA_NUM_THREADS", 8, OLD, {}, {"num_thread": 8}, None, None, "num_thread: 8"),
+    ("OLLAMA_GPU_LAYERS", 60, NEW, {}, {}, None, None, "every layer that fits"),
+    ("--num-gpu-layers", 60, OLD, {}, {}, None, None, "every layer that fits"),
+    ("--gpu-split", "1,1", NEW, {"LLAMA_ARG_TENSOR_SPLIT": "1,1"}, {}, None, True, "LLAMA_ARG_TENSOR_SPLIT=1,1"),
     ("OLLAMA_TMPDIR", "/tmp", OLD, {}, {}, None, None, "left out"),
+    ("OLLAMA_NEW_ENGINE", 1, OLD, {}, {}, None, None, "left out"),
+    ("OLLAMA_MULTIUSER_CACHE", 1, NEW, {}, {}, None, None, "left out"),
+    ("OLLAMA_INTEL_GPU", 1, NEW, {}, {}, None, None, "left out"),
     # right names on the wrong engine
     ("OLLAMA_GPU_OVERHEAD", 2147483648, NEW, {"LLAMA_ARG_FIT_TARGET": "2048"}, {}, None, None, "LLAMA_ARG_FIT_TARGET=2048"),
     ("OLLAMA_GPU_OVERHEAD", 1, NEW, {"LLAMA_ARG_FIT_TARGET": "1024"}, {}, None, None, "LLAMA_ARG_FIT_TARGET=1024"),
@@ -93,6 +99,7 @@ PROBLEMS = [
     ({"SOMETHING": 1}, "is no setting of the server; known are CUDA_DEVICE_ORDER"),
     ({"OLLAMA_HOST": "0.0.0.0"}, "use ollama_bind_address and ollama_port"),
     ({"OLLAMA_CONTEXT_LENGTH": 4096}, "use ollama_context_length"),
+    ({"OLLAMA_SCHED_SPREAD": 1}, "use ollama_sched_spread"),
     # each of these sends a server to the processor, or is silently ignored
     ({"LLAMA_ARG_SPLIT_MODE": "bogus"}, "it must match (none|layer|row|tensor)"),
     ({"LLAMA_ARG_TENSOR_SPLIT": "1,x"}, "LLAMA_ARG_TENSOR_SPLIT is 1,x"),
@@ -118,6 +125,8 @@ def test_refused(settings, message, engine):
 
 def test_every_name_has_one_meaning_and_every_intention_an_answer():
     assert not set(SETTINGS) & set(OWN) and not set(SETTINGS) & set(INTENTIONS) and not set(OWN) & set(INTENTIONS)
+    rows = {name.lstrip("-").replace("-", "_") for name, *_effect in EFFECTS}
+    assert set(INTENTIONS) <= rows
     for name in INTENTIONS:
         found = [translate({name: "1"}, engine) for engine in (OLD, NEW)]
         assert all(one["notices"] and not one["problems"] for one in found), name

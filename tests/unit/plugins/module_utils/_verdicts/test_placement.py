@@ -24,8 +24,9 @@ def text_of(name):
 def judge(text, running, expected=None, require_gpu=True, **seen):
     log = None if text is None else ollama_log.parse(text)
     checks = placement.check(placement.Ask("ollama", "m:latest", "d", expected, require_gpu), placement.Seen(log, running, **seen))
-    assert [check.id for check in checks] == ["ollama.gpus_accepted", "ollama.library", "ollama.offload", "ollama.balance", "ollama.context"]
-    assert [check.subject for check in checks] == ["ollama", "ollama", "m:latest", "m:latest", "m:latest"]
+    names = ("gpus_accepted", "library", "offload", "balance", "context", "processes")
+    assert [check.id for check in checks] == ["ollama." + name for name in names]
+    assert [check.subject for check in checks] == ["ollama"] * 2 + ["m:latest"] * 4
     return checks[:3]
 
 

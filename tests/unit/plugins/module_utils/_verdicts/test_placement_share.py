@@ -18,7 +18,7 @@ def text_of(name):
 def judge(text, asked=None, entry=LOADED, trained=None, expected=(A, B)):
     log = None if text is None else ollama_log.parse(text)
     running = None if entry is None else [entry]
-    return placement.check(placement.Ask("ollama", "m:latest", "d", expected, True, asked), placement.Seen(log, running, None, trained))[3:]
+    return placement.check(placement.Ask("ollama", "m:latest", "d", expected, True, asked), placement.Seen(log, running, None, trained))[3:5]
 
 
 TWO_P40 = text_of("16-synthetic-0.17.4-2xP40-qwen3-32b")
