@@ -98,7 +98,8 @@ def wait_for(node: Node, script: str, patience: float = 300) -> None:
 
 def killed_run(node: Node, folder: Path, moment: str, **variables: Any) -> None:
     """Begin a run, and kill it and what it does on the node once the command `moment` ends well there."""
-    process = subprocess.Popen(command(node, folder, variables), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    line, quiet = command(node, folder, variables), subprocess.DEVNULL
+    process = subprocess.Popen(line, env=environment(), stdout=quiet, stderr=quiet, start_new_session=True)
     try:
         wait_for(node, moment)
         node.run("sh", "-c", "pkill -9 apt-get; pkill -9 dpkg; pkill -9 -f '[A]nsiballZ'; true")

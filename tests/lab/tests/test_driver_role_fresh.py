@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.lab import faults
 from tests.lab.node import lifecycle
@@ -18,6 +19,7 @@ from tests.lab.tests import driver_role as role
 pytestmark = pytest.mark.lab
 
 OLDER, BAD = "535.309.01", "580.998.01"
+CHECKOUT = Path(__file__).parents[3]
 BLACKLIST, MODULES = "/etc/modprobe.d/gpuops-blacklist-nouveau.conf", "/etc/modules-load.d/gpuops-nvidia.conf"
 
 
@@ -30,6 +32,19 @@ def server() -> Iterator[Node]:
         yield lifecycle.find(name)
     finally:
         lifecycle.down(name)
+
+
+def put_the_role_on_the_server(node: Node, folder: Path) -> None:
+    """Ansible, the collection, and a play with a local connection: /root/play.yml."""
+    node.run("apt-get", "update", "-q")
+    node.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "ansible-core", environment={"DEBIAN_FRONTEND": "noninteractive"})
+    collection = folder / "root/usr/share/ansible/collections/ansible_collections/gpuops/fleet"
+    for name in ("plugins", "roles", "meta"):
+        shutil.copytree(CHECKOUT / name, collection / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(CHECKOUT / "galaxy.yml", collection / "galaxy.yml")
+    node.put(folder / "root")
+    task = {"name": "The driver", "ansible.builtin.include_role": {"name": "gpuops.fleet.nvidia_driver"}}
+    node.write("/root/play.yml", yaml.safe_dump([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}]))
 
 
 def in_initial_ram_disk(node: Node) -> bool:
@@ -51,13 +66,22 @@ def test_a_full_boot_partition_ends_before_anything(server: Node, tmp_path: Path
 
 def test_a_full_package_folder_ends_before_the_drain(server: Node, tmp_path: Path) -> None:
     before, folder = role.fingerprint(server), "/var/lib/gpuops/nvidia_driver.packages"
-    server.run("sh", "-ec", f"mkdir -p {folder}; mount -t tmpfs -o size=1m tmpfs {folder}")
+    server.run("sh", "-ec", f"mkdir -p {folder}; mount -t tmpfs -o size=64k tmpfs {folder}")
     try:
         done = role.run(server, tmp_path, gpu_preflight_driver_branch=535)
     finally:
         server.run("umount", folder)
     assert done.code == 2 and f"enough free space in {folder}" in done.message and done.message.endswith("No package was changed."), done.text
     assert role.fingerprint(server) == before and not role.packages(server)
+
+
+def test_a_host_does_not_reboot_under_its_own_run(server: Node, tmp_path: Path) -> None:
+    put_the_role_on_the_server(server, tmp_path)
+    before = role.fingerprint(server)
+    variables = json.dumps(role.KNOWN | {"gpu_preflight_driver_branch": 535})
+    code, told = server.run("ansible-playbook", "/root/play.yml", "-e", variables, check=False)
+    assert code == 2 and "localhost has to reboot (" in told and "ansible_connection is local: the run would end with it" in told, told
+    assert "Nothing was changed." in told and role.fingerprint(server) == before
 
 
 def test_a_driver_that_fails_leaves_nothing_of_an_interrupted_change(server: Node, tmp_path: Path) -> None:

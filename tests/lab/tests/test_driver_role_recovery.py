@@ -47,12 +47,13 @@ REPOSITORY = {
 REFUSALS = [
     ({"gpu_preflight_driver_branch": 595}, "R595"),
     ({"gpu_preflight_driver_branch": 999}, "R999"),
+    ({"gpu_preflight_driver_flavor": "open"}, "open"),
     ({"gpu_preflight_driver_version": "580.1.2"}, "580.1.2"),
     ({"gpu_preflight_driver_version": NEW}, "cannot be read"),
     ({"gpu_preflight_driver_version": NEW, "nvidia_driver_repository": REPOSITORY}, "cannot be read"),
     ({"gpu_preflight_driver_version": NEW, "nvidia_driver_free_mib": {"/run/full": 1500}}, "/run/full has 20 MiB free, 1500 MiB are needed"),
 ]
-NAMES = ["branch without the GPU", "no such branch", "no such version", "no mirror", "wrong key", "no room"]
+NAMES = ["branch without the GPU", "no such branch", "flavour without the GPU", "no such version", "no mirror", "wrong key", "no room"]
 
 
 @pytest.mark.parametrize(("variables", "words"), REFUSALS, ids=NAMES)
