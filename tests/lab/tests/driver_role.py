@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,26 @@ def run(node: Node, folder: Path, *options: str, **variables: Any) -> Run:
     answers = [(task["task"]["name"], answer) for play in output["plays"] for task in play["tasks"] for answer in task["hosts"].values()]
     kept = folder / "result.json"
     return Run(done.returncode, answers, output["stats"].get(node.name, {}), json.loads(kept.read_text()) if kept.exists() else None, done.stdout + done.stderr)
+
+
+def wait_for(node: Node, script: str, patience: float = 300) -> None:
+    """Wait until a command ends well in the node."""
+    until = time.monotonic() + patience
+    while node.run("sh", "-c", script, check=False)[0]:
+        assert time.monotonic() < until, f"in vain: {script}"
+        time.sleep(0.2)
+
+
+def killed_run(node: Node, folder: Path, moment: str, **variables: Any) -> None:
+    """Begin a run, and kill it and what it does on the node once the command `moment` ends well there."""
+    line, quiet = command(node, folder, variables), subprocess.DEVNULL
+    process = subprocess.Popen(line, env=environment(), stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        wait_for(node, moment)
+        node.run("sh", "-c", "pkill -9 apt-get; pkill -9 dpkg; pkill -9 -f '[A]nsiballZ'; true")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def driver(node: Node) -> dict[str, str]:

@@ -117,6 +117,8 @@ def test_a_branch_is_exchanged_while_the_network_is_away(server: Node, tmp_path:
     assert role.driver(server) == role.whole(NEW)
     names = set(role.packages(server))
     assert not [name for name in names if "-535" in name] and "nvidia-headless-no-dkms-580-server" in names
+    # The distribution's own module, signed; nothing was built.
+    assert server.run("modinfo", "-F", "signer", "nvidia")[1].strip() == "Canonical Ltd. Kernel Module Signing" and "nvidia-dkms-580-server" not in names
     assert names <= role.held(server)
     assert role.active(server, "holder") and role.active(server, "nvidia-persistenced")
     assert done.result and done.result["action"] == "upgrade" and done.result["rebooted"] is False
@@ -125,6 +127,11 @@ def test_a_branch_is_exchanged_while_the_network_is_away(server: Node, tmp_path:
     # The way back of the next change: the files of exactly what is installed.
     kept = server.run("sh", "-c", "cd /var/lib/gpuops/nvidia_driver.packages && ls *.deb | sed 's/_.*//'")[1].split()
     assert set(kept) == names
+
+
+def test_nothing_is_left_to_do_after_the_exchange(server: Node, tmp_path: Path) -> None:
+    done = role.run(server, tmp_path, gpu_preflight_driver_branch=580)
+    assert done.code == 0 and done.changed == [] and done.remote <= 6 and done.result is None, done.text
 
 
 def test_others_leave_the_driver_alone_until_that_is_taken_back(server: Node, tmp_path: Path) -> None:

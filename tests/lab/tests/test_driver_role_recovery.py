@@ -3,9 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,12 +47,13 @@ REPOSITORY = {
 REFUSALS = [
     ({"gpu_preflight_driver_branch": 595}, "R595"),
     ({"gpu_preflight_driver_branch": 999}, "R999"),
+    ({"gpu_preflight_driver_flavor": "open"}, "open"),
     ({"gpu_preflight_driver_version": "580.1.2"}, "580.1.2"),
     ({"gpu_preflight_driver_version": NEW}, "cannot be read"),
     ({"gpu_preflight_driver_version": NEW, "nvidia_driver_repository": REPOSITORY}, "cannot be read"),
     ({"gpu_preflight_driver_version": NEW, "nvidia_driver_free_mib": {"/run/full": 1500}}, "/run/full has 20 MiB free, 1500 MiB are needed"),
 ]
-NAMES = ["branch without the GPU", "no such branch", "no such version", "no mirror", "wrong key", "no room"]
+NAMES = ["branch without the GPU", "no such branch", "flavour without the GPU", "no such version", "no mirror", "wrong key", "no room"]
 
 
 @pytest.mark.parametrize(("variables", "words"), REFUSALS, ids=NAMES)
@@ -72,28 +70,8 @@ def test_bad_input_ends_before_the_drain(server: Node, tmp_path: Path, variables
     assert role.fingerprint(server) == untouched and role.driver(server) == role.whole(OLD)
 
 
-def wait_for(node: Node, script: str, patience: float = 300) -> None:
-    """Wait until a command ends well in the node."""
-    until = time.monotonic() + patience
-    while node.run("sh", "-c", script, check=False)[0]:
-        assert time.monotonic() < until, f"in vain: {script}"
-        time.sleep(0.2)
-
-
-def killed_run(node: Node, folder: Path, moment: str, **variables: Any) -> None:
-    """Begin a run, and kill it and what it does on the node once the command `moment` ends well there."""
-    command = role.command(node, folder, variables)
-    run = subprocess.Popen(command, env=role.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        wait_for(node, moment)
-        node.run("sh", "-c", "pkill -9 apt-get; pkill -9 dpkg; pkill -9 -f '[A]nsiballZ'; true")
-    finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-
-
 def test_killed_in_the_drain(server: Node, tmp_path: Path) -> None:
-    killed_run(server, tmp_path, f"test -e {role.DRAIN}", gpu_preflight_driver_version=NEW, **DRAIN)
+    role.killed_run(server, tmp_path, f"test -e {role.DRAIN}", gpu_preflight_driver_version=NEW, **DRAIN)
     assert role.exists(server, role.STATE) and role.exists(server, role.DRAIN)
     recorded = json.loads(server.read(role.STATE))
     assert recorded["phase"] == "changing" and recorded["previous"]["version"] == OLD
@@ -106,7 +84,7 @@ def test_killed_in_the_drain(server: Node, tmp_path: Path) -> None:
 
 def test_killed_in_the_transaction(server: Node, tmp_path: Path) -> None:
     server.run("truncate", "--size=0", "/var/log/dpkg.log")
-    killed_run(server, tmp_path, f"grep -q 'status unpacked .*{NEW}' /var/log/dpkg.log", gpu_preflight_driver_version=NEW, **DRAIN)
+    role.killed_run(server, tmp_path, f"grep -q 'status unpacked .*{NEW}' /var/log/dpkg.log", gpu_preflight_driver_version=NEW, **DRAIN)
     assert role.exists(server, role.STATE) and role.driver(server) != role.whole(NEW)
     done = role.run(server, tmp_path, gpu_preflight_driver_version=NEW, **DRAIN)
     assert done.code == 0, done.text
