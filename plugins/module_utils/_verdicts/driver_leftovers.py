@@ -30,8 +30,8 @@ def _foreign(name: str, selection: Selection, branch: int, flavor: str) -> bool:
         return True  # selected names are never asked about
     if name in MODULE_PACKAGES or name.startswith("kmod-nvidia-"):
         return True
-    if not set(selection.names).isdisjoint(fabric_names(name, branch)):
-        return True  # the same under its other name
+    if fabric_names(name, branch):
+        return True  # under its other name it is selected, or the source has it in no version that works with this driver
     if name in METAPACKAGES:
         # Of the other flavour, or of another source than these names come from.
         return ("open" in name) != (flavor == "open") or selection.source == "ubuntu_archive"

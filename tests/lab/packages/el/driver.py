@@ -85,6 +85,8 @@ class Builder:
         left = {path.name: path for path in sorted(tree.rglob("*")) if not path.is_dir() or path.is_symlink()}
         found = []
         for key, recipe in fill(RECIPES["userland"], driver.words).items():
+            if driver.branch < recipe.get("first_branch", 0):
+                continue
             name = recipe.get("name_before_580", key) if driver.branch < 580 else key
             epoch, architecture = recipe.get("epoch", RECIPES["epoch"]), recipe.get("architecture", "x86_64")
             package = Rpm(name, driver.version, RECIPES["release"], epoch, architecture, recipe["summary"])
