@@ -6,6 +6,8 @@ from tests.unit.facts_samples import KERNEL
 
 UBUNTU = "0ubuntu0.24.04.1"
 NEXT_KERNEL = "6.8.0-87-generic"
+# NVSwitch: names from R580 on; before, they carry the branch.
+FABRIC_580 = ["nvidia-fabricmanager", "libnvidia-nscq", "nvidia-imex", "libnvsdm"]
 EL_KERNEL = "5.14.0-611.5.1.el9_7.x86_64"
 
 
@@ -45,7 +47,7 @@ def cuda_ubuntu(*versions, **options):
         if branch <= 610:
             names += [f"nvidia-dkms{end}", f"nvidia-kernel-source{end}"]
         names += ["nvidia-persistenced", "nvidia-modprobe"] if branch >= 580 else []
-        names += ["nvidia-fabricmanager", "libnvidia-nscq"] if branch >= 580 else [f"nvidia-fabricmanager-{branch}", f"libnvidia-nscq-{branch}"]
+        names += FABRIC_580 if branch >= 580 else [f"{name}-{branch}" for name in FABRIC_580]
         for name in names:
             found.setdefault(name, []).insert(0, f"{version}-0ubuntu1")
     return {"manager": "apt", "distribution": "Ubuntu", "distribution_version": "24.04", "kernel_flavour": "generic", "versions": found, **options}
@@ -72,6 +74,8 @@ def el(*versions, streams=(), major="9.7", **options):
     names += ["kmod-nvidia-latest-dkms", "kmod-nvidia-open-dkms"]
     mark = major.split(".")[0]
     found = {name: [f"3:{version}-1.el{mark}" for version in versions] for name in names}
-    found["nvidia-fabricmanager"] = [f"0:{version}-1.el{mark}" for version in versions if int(version[:3]) >= 580]
-    found["libnvidia-nscq"] = list(found["nvidia-fabricmanager"])
+    for version in versions:
+        branch = int(version[:3])
+        for name in FABRIC_580 if branch >= 580 else ("nvidia-fabric-manager", f"libnvidia-nscq-{branch}", f"nvidia-imex-{branch}"):
+            found.setdefault(name, []).append(f"0:{version}-1.el{mark}")
     return {"manager": "dnf", "distribution": "Rocky", "distribution_version": major, "versions": found, "streams": list(streams), **options}

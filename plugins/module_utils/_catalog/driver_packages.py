@@ -113,13 +113,15 @@ ROWS: t.Tuple[Row, ...] = (
 
 # Of these an installed package tells by its name or kind that it cannot stay beside another driver.
 #   branch in the name, then server or desktop, then flavour
-NUMBERED = (r"(?P<stem>(?:lib)?nvidia-[a-z0-9-]*?|linux-(?:modules|objects)-nvidia|xserver-xorg-video-nvidia|cuda-drivers(?:-fabricmanager)?)"
+NUMBERED = (r"(?P<stem>(?:lib)?nvidia-[a-z0-9-]*?|linux-(?:modules|objects)-nvidia|xserver-xorg-video-nvidia|libnvsdm|cuda-drivers(?:-fabricmanager)?)"
             r"-(?P<branch>\d{3})(?P<server>-server)?(?P<open>-open)?(?P<rest>-.*)?\Z")  # fmt: skip
 # Stems of NUMBERED of which the open and the proprietary flavour have packages of their own.
 FLAVORED = ("linux-modules-nvidia", "linux-objects-nvidia", "nvidia-dkms", "nvidia-kernel-source", "nvidia-headless", "nvidia-headless-no-dkms",
             "nvidia-driver")  # fmt: skip
 # Stems of NUMBERED of which the server flavour has packages without `-server`.
 WITHOUT_SERVER = ("nvidia-fabricmanager", "libnvidia-nscq", "nvidia-imex", "libnvsdm")
+# What these have been called before or are called elsewhere; the two are the same program with the same files.
+OTHER_NAMES = {"nvidia-fabric-manager": "nvidia-fabricmanager", "nvidia-fabricmanager": "nvidia-fabric-manager"}
 # Packages without a branch in the name that hold the kernel module: at most one of them is installed.
 MODULE_PACKAGES = ("nvidia-kernel-dkms", "nvidia-open-kernel-dkms", "nvidia-kernel-open-dkms", "nvidia-dkms", "nvidia-dkms-open",
                    "kmod-nvidia-latest-dkms", "kmod-nvidia-open-dkms")  # fmt: skip

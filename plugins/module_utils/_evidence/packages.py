@@ -16,11 +16,11 @@ Run = t.Callable[..., t.Tuple[int, str, str]]
 DPKG_STATUS = "/var/lib/dpkg/status"
 STATUS_BYTES = 64 * 1024 * 1024
 
-DRIVER = re.compile(r"^(?:nvidia-|libnvidia-|linux-(?:modules|objects|signatures)-nvidia|xserver-xorg-video-nvidia|cuda-drivers|kmod-nvidia|dkms-nvidia"
-                    r"|akmod-nvidia|nvidia$|xorg-x11-drv-nvidia)")  # fmt: skip
+DRIVER = re.compile(r"^(?:nvidia-|libnvidia-|linux-(?:modules|objects|signatures)-nvidia|xserver-xorg-video-nvidia|cuda-drivers|libnvsdm|kmod-nvidia"
+                    r"|dkms-nvidia|akmod-nvidia|nvidia$|xorg-x11-drv-nvidia)")  # fmt: skip
 CONTAINER_TOOLKIT = re.compile(r"^(?:nvidia-container-|libnvidia-container|nvidia-docker)")
 DOCKER = ("docker-ce", "docker.io", "docker-engine", "moby-engine", "docker")
-NAME_GLOBS = ("*nvidia*", "cuda-drivers*", "docker*", "moby-engine")
+NAME_GLOBS = ("*nvidia*", "cuda-drivers*", "libnvsdm*", "docker*", "moby-engine")
 
 
 def read(run: Run, root: str = "", timeout_seconds: float = 20) -> t.Tuple[t.Optional[t.Dict[str, str]], str, str]:
@@ -40,7 +40,7 @@ def read(run: Run, root: str = "", timeout_seconds: float = 20) -> t.Tuple[t.Opt
     return of_dpkg, DPKG_STATUS, ""
 
 
-STANZA = re.compile(r"^Package: (\S*(?:nvidia|cuda-drivers|docker|moby-engine)\S*)\n(.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
+STANZA = re.compile(r"^Package: (\S*(?:nvidia|cuda-drivers|libnvsdm|docker|moby-engine)\S*)\n(.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^(Status|Version): (.*)$", re.MULTILINE)
 
 

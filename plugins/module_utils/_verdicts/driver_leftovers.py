@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.driver_packages import FLAVORED, METAPACKAGES, MODULE_PACKAGES, NUMBERED, WITHOUT_SERVER
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_packages import Selection
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.driver_packages import Selection, fabric_names
 
 PREBUILT = re.compile(r"linux-(?:modules|objects)-nvidia-")
 OLD_FIRMWARE = re.compile(r"nvidia-firmware-\d{3}(?:-server)?-(?P<version>\d{3}\.[\d.]+)\Z")
@@ -30,6 +30,8 @@ def _foreign(name: str, selection: Selection, branch: int, flavor: str) -> bool:
         return True  # selected names are never asked about
     if name in MODULE_PACKAGES or name.startswith("kmod-nvidia-"):
         return True
+    if fabric_names(name, branch):
+        return True  # under its other name it is selected, or the source has it in no version that works with this driver
     if name in METAPACKAGES:
         # Of the other flavour, or of another source than these names come from.
         return ("open" in name) != (flavor == "open") or selection.source == "ubuntu_archive"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.driver_packages import ROWS
+from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.driver_packages import OTHER_NAMES, ROWS, WITHOUT_SERVER
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 
@@ -255,7 +255,9 @@ class _Way:
             renamed = name if number is None else name[: number.start(1)] + str(self.wish.branch) + name[number.end(1) :]
             if number is not None and name.startswith("nvidia-driver-"):
                 renamed = re.sub(r"-open\Z", "", renamed) + ("-open" if open_flavor else "")
-            found.append(renamed)
+            names = [renamed] + fabric_names(name, self.wish.branch)
+            if not any(one in self.found for one in names):
+                found.append(next((one for one in names if self.source.at(one, self.version)), renamed))
         return found
 
     def selection(self) -> Selection:
@@ -273,6 +275,17 @@ class _Way:
             module_source=self.row["module_source"],
             stream=self.stream,
         )
+
+
+def fabric_names(name: str, branch: int) -> t.List[str]:
+    """Every name that a package of the NVSwitch fabric can have in `branch`, whatever it is called now; nothing for another package.
+
+    `nvidia-fabric-manager` → nvidia-fabric-manager, nvidia-fabric-manager-580, nvidia-fabricmanager, nvidia-fabricmanager-580.
+    """
+    stem = BRANCH_IN_NAME.sub("", name)
+    if stem not in WITHOUT_SERVER and stem not in OTHER_NAMES:
+        return []
+    return [one + number for one in (stem, OTHER_NAMES.get(stem)) if one for number in ("", "-%d" % branch)]
 
 
 def _branch(version: str) -> t.Optional[int]:

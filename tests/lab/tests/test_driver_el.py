@@ -1,7 +1,6 @@
 """The role nvidia_driver on Enterprise Linux: two Tesla P40 from no driver to branch 570 and on to 580, read back with rpm, DKMS, modinfo and nvidia-smi."""
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +13,12 @@ from tests.lab.node import lifecycle
 from tests.lab.node.image import EL_KERNEL
 from tests.lab.node.node import Node
 from tests.lab.tests import driver_role as role
+from tests.lab.tests.driver_el import assert_runs, source, state
 
 pytestmark = pytest.mark.lab
 
 # NEW is not the newest of its branch: only its locks keep an upgrade of the host from it.
 OLD, NEW, FAULTY = "570.211.01", "580.95.05", "580.126.09"
-MIRROR = "http://mirror.lab/el9"
 
 
 @pytest.fixture(scope="module")
@@ -31,48 +30,6 @@ def server() -> Iterator[Node]:
         yield lifecycle.find(name)
     finally:
         lifecycle.down(name)
-
-
-def source(node: Node, repository: str = "cuda", **changes: str) -> dict[str, Any]:
-    """Variables that name a repository of the mirror."""
-    fingerprint = json.loads(node.run("curl", "-fsS", f"{MIRROR}/keys/fingerprints.json", check=False)[1] or "{}").get("nvidia", "0" * 40)
-    found = {"baseurl": f"{MIRROR}/{repository}/", "key_url": f"{MIRROR}/keys/nvidia.asc", "key_fingerprint": fingerprint}
-    return {"nvidia_driver_repository": found | changes, "nvidia_driver_free_mib": {"/usr": 100}}
-
-
-def state(node: Node) -> dict[str, Any]:
-    """What rpm, dnf, DKMS and the kernel say of the driver, and the files that configure them."""
-    script = r"""
-    echo "== packages"; rpm -qa --qf '%{NAME} %{VERSION}\n' | grep -E '^(lib|kmod-)?nvidia|^cuda' | sort
-    echo "== tools"; rpm -q dkms kernel-devel | sort
-    echo "== stream"; sed -n 's/^stream=//p; s/^state=//p' /etc/dnf/modules.d/nvidia-driver.module 2>/dev/null
-    echo "== locks"; grep -hv '^#' /etc/dnf/plugins/versionlock.list | grep . | sort
-    echo "== dkms"; dkms status 2>/dev/null
-    echo "== modules"; find /lib/modules /sys/module -maxdepth 4 -name 'nvidia*' | sort
-    echo "== files"; ls /etc/yum.repos.d /etc/pki/rpm-gpg /etc/modprobe.d /etc/modules-load.d 2>/dev/null
-    """
-    found: dict[str, Any] = {}
-    for line in node.run("sh", "-c", script, check=False)[1].splitlines():
-        if line.startswith("== "):
-            found[line[3:]] = []
-        elif line:
-            found[list(found)[-1]].append(line)
-    return found
-
-
-def assert_runs(node: Node, version: str, stream: str) -> None:
-    """The whole driver is of one version, its module built for the running kernel, its packages locked, its stream enabled."""
-    found = state(node)
-    versions = dict(line.split() for line in found["packages"])
-    assert {"nvidia-driver-cuda", "nvidia-driver-cuda-libs", "libnvidia-ml", "nvidia-persistenced", "kmod-nvidia-latest-dkms"} <= versions.keys()
-    assert set(versions.values()) == {version}
-    assert found["dkms"] == [f"nvidia/{version}, {EL_KERNEL}, x86_64: installed"]
-    assert found["stream"] == [stream, "enabled"]
-    assert found["locks"] == sorted(f"{name}-3:{version}-1.el9.*" for name in versions)
-    assert node.run("modinfo", "-F", "version", "nvidia")[1].strip() == version
-    answer = node.run("nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader")[1].splitlines()
-    assert answer == [f"{version}, Tesla P40"] * 2
-    assert node.read("/sys/module/nvidia/version").strip() == version
 
 
 # repository, what else is asked for → what the message says

@@ -2,6 +2,7 @@
 
 baseos/, epel/                  kernels with their development files; DKMS
 cuda/                           NVIDIA's driver, with the module nvidia-driver and its streams
+cuda-el10/                      the same without a module, as NVIDIA's repository for Enterprise Linux 10 is
 cuda-broken-build/              the same, and a newer 580 whose kernel module does not build
 cuda-bad-proof/                 the same, and a newer 580 that brings up one GPU less
 cuda-unsigned/, cuda-wrong-key/, cuda-bad-index/     packages without a signature, or a stranger's; an index that a stranger signed
@@ -32,7 +33,7 @@ HERE = Path(__file__).parent
 KEYS = ("rocky", "epel", "nvidia", "stranger")
 # A version of which a repository with a fault has a bad build.
 NEWER = "580.126.09"
-_REPOSITORIES = {"cuda": "", "cuda-broken-build": "build", "cuda-bad-proof": "gpu"}
+_REPOSITORIES = {"cuda": "", "cuda-el10": "", "cuda-broken-build": "build", "cuda-bad-proof": "gpu"}
 
 
 def build_el_repository(image: str) -> Path:
@@ -81,7 +82,8 @@ def _prepare(work: Path, builder: Builder, keys: dict[str, SigningKey]) -> None:
             metadata[driver] = builder.groups(driver)
             names += [add(f"{repository}-{name}", packages) for name, packages in metadata[driver].items()]
         (work / "groups" / repository).write_text("".join(f"{name}\n" for name in names))
-        (work / "modules" / f"{repository}.yaml").write_text(module_metadata(metadata))
+        if repository != "cuda-el10":
+            (work / "modules" / f"{repository}.yaml").write_text(module_metadata(metadata))
     kernels = [add(f"kernel-{release}", base.kernel(release)) for release in RECIPES["kernels"]]
     (work / "groups/baseos").write_text("".join(f"{name}\n" for name in kernels))
     (work / "groups/epel").write_text(add("dkms", [base.dkms()]) + "\n")

@@ -36,7 +36,7 @@ for repository in baseos epel; do
   sign_with $key "$out/$repository"/*.rpm
   index $repository $key
 done
-for repository in cuda cuda-broken-build cuda-bad-proof; do
+for repository in cuda cuda-el10 cuda-broken-build cuda-bad-proof; do
   sign_with nvidia "$out/$repository"/*.rpm
   index $repository nvidia
 done

@@ -23,8 +23,6 @@ HERE = Path(__file__).parent
 # Files that the packages of both families have in common.
 COMMON = HERE.parent / "files"
 RECIPES: dict[str, Any] = yaml.safe_load((HERE / "driver.yml").read_text())
-# Fabric manager got its present name with branch 580.
-_FIRST_FABRICMANAGER = 580
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Driver:
     @property
     def words(self) -> dict[str, str]:
         evr = f"{RECIPES['epoch']}:{self.version}-{RECIPES['release']}"
-        return {"VERSION": self.version, "EVR": evr, "KVER": EL_KERNEL, "KREL": EL_KERNEL.removesuffix(".x86_64")}
+        return {"VERSION": self.version, "BRANCH": str(self.branch), "EVR": evr, "KVER": EL_KERNEL, "KREL": EL_KERNEL.removesuffix(".x86_64")}
 
 
 def drivers() -> list[Driver]:
@@ -87,7 +85,9 @@ class Builder:
         left = {path.name: path for path in sorted(tree.rglob("*")) if not path.is_dir() or path.is_symlink()}
         found = []
         for key, recipe in fill(RECIPES["userland"], driver.words).items():
-            name = "nvidia-fabric-manager" if key == "nvidia-fabricmanager" and driver.branch < _FIRST_FABRICMANAGER else key
+            if driver.branch < recipe.get("first_branch", 0):
+                continue
+            name = recipe.get("name_before_580", key) if driver.branch < 580 else key
             epoch, architecture = recipe.get("epoch", RECIPES["epoch"]), recipe.get("architecture", "x86_64")
             package = Rpm(name, driver.version, RECIPES["release"], epoch, architecture, recipe["summary"])
             package.relations["requires"] = recipe.get("requires", [])
@@ -167,7 +167,8 @@ def module_metadata(packages: dict[Driver, dict[str, list[Rpm]]]) -> str:
             continue
         kmod = RECIPES["dkms"][kind]["kmod"] if kind in RECIPES["dkms"] else next(package.name for package in taken if package.name.startswith("kmod-"))
         compute = [kmod, "nvidia-driver-cuda", "nvidia-persistenced"]
-        profiles = {"default": [*compute, "nvidia-driver", "nvidia-kmod-common"], "ks": compute, "fm": [*compute, "nvidia-fabricmanager"]}
+        fabric = next(package.name for package in reversed(taken) if package.name.startswith("nvidia-fabric"))
+        profiles = {"default": [*compute, "nvidia-driver", "nvidia-kmod-common"], "ks": compute, "fm": [*compute, fabric]}
         data = {
             "name": "nvidia-driver",
             "stream": str(stream),

@@ -48,7 +48,7 @@ def test_a_host_of_rpm(tmp_path):
     run = answering(NODE + "libnvidia-container1\t(none):1.20.1-1\t5\n")
     installed, source, reason = packages.read(run, str(tmp_path))
     assert (source, reason) == ("rpm -qa", "") and packages.driver_packages(installed) == DRIVER
-    assert run.asked == [["rpm", "-qa", "--qf", rpm_packages.FORMAT, "*nvidia*", "cuda-drivers*", "docker*", "moby-engine"]]
+    assert run.asked == [["rpm", "-qa", "--qf", rpm_packages.FORMAT, "*nvidia*", "cuda-drivers*", "libnvsdm*", "docker*", "moby-engine"]]
 
 
 STATUS = "Package: nvidia-utils-580-server\nStatus: install ok installed\nVersion: 580.95.05-0ubuntu1\n\n"

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.driver_decisions import STREAMS, changed, el_host
-from tests.unit.driver_sources import UBUNTU, cuda_debian, cuda_ubuntu, debian, el, ubuntu
+from tests.unit.driver_sources import FABRIC_580, UBUNTU, cuda_debian, cuda_ubuntu, debian, el, ubuntu
 from tests.unit.facts_samples import KERNEL, MODELS, facts
 
 BARE = facts("p40", loaded=None)
+EL_SWITCHED = changed(el_host("h100"), host__nvswitches=["0000:07:00.0"])
 SWITCHED = facts("h100", loaded=None, nvswitches=["0000:07:00.0"])
 
 # facts, source, policy → packages that are asked for (source of the names: see the catalogue of driver packages)
@@ -34,14 +35,23 @@ PACKAGES = [
         "libnvidia-compute-580=580.95.05-0ubuntu1", "nvidia-dkms-580=580.95.05-0ubuntu1", "nvidia-utils-580=580.95.05-0ubuntu1",
         "nvidia-persistenced=580.95.05-0ubuntu1", "nvidia-modprobe=580.95.05-0ubuntu1"]),
     (facts("a100", loaded=None), cuda_ubuntu("595.71.05"), {}, ["libnvidia-compute=595.71.05-0ubuntu1", "nvidia-dkms-open=595.71.05-0ubuntu1"]),
-    (SWITCHED, cuda_ubuntu("580.95.05"), {}, ["nvidia-fabricmanager=580.95.05-0ubuntu1", "libnvidia-nscq=580.95.05-0ubuntu1"]),
-    (SWITCHED, cuda_ubuntu("575.57.08"), {}, ["nvidia-fabricmanager-575=575.57.08-0ubuntu1"]),
+    (SWITCHED, cuda_ubuntu("580.95.05"), {}, [f"{name}=580.95.05-0ubuntu1" for name in FABRIC_580]),
+    (SWITCHED, cuda_ubuntu("575.57.08"), {}, [f"{name}-575=575.57.08-0ubuntu1" for name in FABRIC_580]),
+    # installed without an NVSwitch: they come along under the name of the branch
+    (changed(BARE, driver__packages={"nvidia-imex-570": "570.211.01-0ubuntu1"}), cuda_ubuntu("580.95.05"), {}, ["nvidia-imex=580.95.05-0ubuntu1"]),
     (BARE, cuda_debian("595.71.05", "580.95.05"), {}, ["nvidia-driver-cuda=580.95.05-1", "nvidia-kernel-dkms=580.95.05-1", "nvidia-persistenced=580.95.05-1"]),
     # Debian's helper has a version of its own
     (BARE, debian(), {}, ["nvidia-smi=535.261.03-1~deb12u1", "libcuda1=535.261.03-1~deb12u1", "nvidia-kernel-dkms=535.261.03-1~deb12u1", "nvidia-persistenced"]),  # noqa: E501
     (el_host("p40"), el("595.71.05", "580.95.05", streams=STREAMS), {}, [
         "nvidia-driver-cuda-3:580.95.05-1.el9", "kmod-nvidia-latest-dkms-3:580.95.05-1.el9", "nvidia-persistenced-3:580.95.05-1.el9"]),
     (el_host("p40"), el("580.95.05", major="10.1"), {}, ["kmod-nvidia-latest-dkms-3:580.95.05-1.el10"]),
+    # fabric manager asks for no version of the driver, and has no epoch (driver-packages 3.1)
+    (EL_SWITCHED, el("580.95.05", streams=STREAMS), {}, [f"{name}-0:580.95.05-1.el9" for name in FABRIC_580]),
+    (EL_SWITCHED, el("580.95.05", major="10.1"), {}, [f"{name}-0:580.95.05-1.el10" for name in FABRIC_580]),
+    (EL_SWITCHED, el("570.211.01", streams=("570-open",)), {"branch": 570}, [
+        "nvidia-fabric-manager-0:570.211.01-1.el9", "libnvidia-nscq-570-0:570.211.01-1.el9", "nvidia-imex-570-0:570.211.01-1.el9"]),
+    (changed(el_host("p40"), driver__packages={"nvidia-fabric-manager": "0:570.211.01-1.el9"}), el("580.95.05", streams=STREAMS), {}, [
+        "nvidia-fabricmanager-0:580.95.05-1.el9"]),
 ]  # fmt: skip
 
 
@@ -63,6 +73,11 @@ LEFTOVERS = [
     (["nvidia-utils-580", "libnvidia-compute-580"], ubuntu("580.95.05"), ["libnvidia-compute-580", "nvidia-utils-580"]),
     # fabric manager has no -server in its name
     (["nvidia-fabricmanager-535", "nvidia-fabricmanager-580"], ubuntu("580.95.05"), ["nvidia-fabricmanager-535"]),
+    # the same under the name of another branch
+    (["nvidia-imex-570", "libnvsdm-570"], cuda_ubuntu("580.95.05"), ["libnvsdm-570", "nvidia-imex-570"]),
+    (["nvidia-fabric-manager", "libnvidia-nscq"], el("580.95.05", streams=STREAMS), ["nvidia-fabric-manager"]),
+    # what this branch lacks works with no driver of it
+    (["libnvsdm"], el("570.211.01", streams=("570-dkms",)), ["libnvsdm"]),
     (["nvidia-open", "cuda-drivers"], cuda_debian("580.95.05"), ["nvidia-open"]),
     (["nvidia-kernel-open-dkms"], cuda_debian("580.95.05"), ["nvidia-kernel-open-dkms"]),
     # the archive's nvidia-smi and NVIDIA's nvidia-driver-cuda exclude each other
