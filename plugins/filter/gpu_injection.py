@@ -35,6 +35,10 @@ options:
   cdi_feature:
     description: C(features.cdi) of Docker's C(daemon.json); V(none) when the file does not name it.
     type: bool
+  rootless:
+    description: Whether users of the host run a Docker without root, for which the toolkit is told to leave control groups alone.
+    type: bool
+    default: false
 seealso:
   - module: gpuops.fleet.gpu_container_check
 """
@@ -70,13 +74,17 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import inje
 WISHES = (injection.AUTO, injection.CDI, injection.RUNTIME, injection.LEGACY)
 
 
-def gpu_injection(wish: t.Any, engines: t.Any, toolkit: t.Any, *, docker: t.Any = None, podman: t.Any = None, cdi_feature: t.Any = None) -> t.Dict[str, str]:
+def gpu_injection(
+    wish: t.Any, engines: t.Any, toolkit: t.Any, *, docker: t.Any = None, podman: t.Any = None, cdi_feature: t.Any = None, rootless: bool = False
+) -> t.Dict[str, str]:
     """See DOCUMENTATION."""
     if wish not in WISHES:
         raise AnsibleFilterError("gpuops.fleet.gpu_injection: %s is none of %s" % (wish, ", ".join(WISHES)))
     if not isinstance(engines, (list, tuple)) or set(engines) - {injection.DOCKER, injection.PODMAN}:
         raise AnsibleFilterError("gpuops.fleet.gpu_injection: engines is a list of docker and podman, not %s" % (engines,))
-    return injection.choose(str(wish), list(engines), str(toolkit), docker=docker or None, podman=podman or None, cdi_feature=cdi_feature)
+    # Some releases of Ansible make an empty text of none.
+    feature = cdi_feature if isinstance(cdi_feature, bool) else None
+    return injection.choose(str(wish), list(engines), str(toolkit), docker=docker or None, podman=podman or None, cdi_feature=feature, rootless=bool(rootless))
 
 
 class FilterModule:

@@ -33,21 +33,33 @@ VARIABLE = "nvidia_container_toolkit_injection"
 
 
 def choose(
-    wish: str, engines: t.Sequence[str], toolkit: str, *, docker: t.Optional[str] = None, podman: t.Optional[str] = None, cdi_feature: t.Optional[bool] = None
+    wish: str,
+    engines: t.Sequence[str],
+    toolkit: str,
+    *,
+    docker: t.Optional[str] = None,
+    podman: t.Optional[str] = None,
+    cdi_feature: t.Optional[bool] = None,
+    rootless: bool = False,
 ) -> t.Dict[str, str]:
     """The injection that these versions can do.
 
     wish: auto, cdi, runtime or legacy. engines: docker, podman or both. toolkit, docker, podman: versions; None or "": nobody knows yet, because it is not
-    installed. cdi_feature: `features.cdi` as Docker's daemon.json has it, None: it does not name it.
+    installed. cdi_feature: `features.cdi` as Docker's daemon.json has it, None: it does not name it. rootless: users run a Docker without root, for which the
+    toolkit is told to leave control groups alone.
 
     Returned: `injection` (cdi, runtime, legacy: how Docker's containers get GPUs; without Docker Podman's way, which always is CDI), `reason` (one line), and
     `problem`: why the versions cannot do what was asked for, with the remedy; "" when they can.
     """
-    answer = {"injection": "", "reason": "", "problem": _engines(engines)}
+    answer = {"injection": "", "reason": "", "problem": _engines(engines, rootless)}
+    if not answer["problem"] and rootless and DOCKER in engines:
+        answer["problem"] = _rootless(wish, toolkit)
     if not answer["problem"] and PODMAN in engines:
         answer["problem"] = _podman(wish, engines, toolkit, podman)
     if answer["problem"]:
         return answer
+    if not engines:
+        return dict(answer, injection=RUNTIME, reason="Docker without root: runtime nvidia, which leaves control groups alone")
     if DOCKER not in engines:
         return dict(answer, injection=CDI, reason="Podman %s, toolkit %s: Podman gives GPUs by CDI names" % (podman or "(not installed yet)", toolkit))
     if wish == AUTO:
@@ -75,8 +87,19 @@ def _asked(wish: str, docker: t.Optional[str], toolkit: str) -> str:
     return "asked for"
 
 
-def _engines(engines: t.Sequence[str]) -> str:
-    return "" if engines else "no engine is named: set nvidia_container_toolkit_engines to docker, podman or both"
+def _engines(engines: t.Sequence[str], rootless: bool) -> str:
+    return "" if engines or rootless else "no engine is named: set nvidia_container_toolkit_engines to docker, podman or both"
+
+
+def _rootless(wish: str, toolkit: str) -> str:
+    """no-cgroups holds for the prestart hook of the whole host: containers of Docker with root would have nodes that they may not open (toolkit's guide)."""
+    if wish != LEGACY and _number(toolkit) >= TOOLKIT_CDI:
+        return ""
+    what = "injection legacy" if wish == LEGACY else "toolkit %s" % toolkit
+    return (
+        "Docker without root needs nvidia-container-cli.no-cgroups, and with it %s gives containers of the system's Docker GPUs that they may not open: "
+        "use toolkit 1.18 or newer with injection auto, or take docker out of nvidia_container_toolkit_engines" % what
+    )
 
 
 def _podman(wish: str, engines: t.Sequence[str], toolkit: str, podman: t.Optional[str]) -> str:

@@ -83,6 +83,23 @@ def test_what_the_versions_cannot_do_is_refused_with_one_line(row):
     assert "\n" not in found["problem"]
 
 
+# wish, engines, toolkit → injection, or words of the refusal; source: the toolkit's guide, "Rootless mode", and its troubleshooting of NVML errors
+ROOTLESS = [
+    ("auto", (), "1.20.1", "runtime", ""),
+    ("auto", DOCKER, "1.20.1", "runtime", ""),
+    ("cdi", DOCKER, "1.19.0", "cdi", ""),
+    ("auto", PODMAN, "1.20.1", "cdi", ""),
+    ("legacy", DOCKER, "1.20.1", "", "with it injection legacy gives containers of the system's Docker GPUs that they may not open"),
+    ("auto", DOCKER, "1.17.8", "", "with it toolkit 1.17.8 gives containers of the system's Docker GPUs that they may not open"),
+]
+
+
+@pytest.mark.parametrize(("wish", "engines", "toolkit", "injection", "problem"), ROOTLESS)
+def test_docker_without_root_does_not_take_gpus_from_the_systems(wish, engines, toolkit, injection, problem):
+    found = choose(wish, engines, toolkit, docker="26.1.5", rootless=True)
+    assert found["injection"] == injection and problem in found["problem"] and bool(problem) == bool(found["problem"])
+
+
 def test_auto_is_possible_with_every_docker():
     """Whatever version of Docker is there, `auto` finds a way for it."""
     for docker in (None, "17.03.2", "20.10.24", "23.0.6", "25.0.5", "26.1.5", "27.5.1", "28.1.1", "28.2.0", "29.2.0", "30.0.0-rc.1"):
