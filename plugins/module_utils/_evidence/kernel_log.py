@@ -42,23 +42,27 @@ def read(run: Run, root: str = "", timeout_seconds: float = 20) -> t.Tuple[t.Opt
 def journal(text: str, now: float) -> t.Tuple[t.Optional[t.List[kernel_events.Entry]], str]:
     """Entries `{seconds_ago, text}` that may concern GPUs from the output of `journalctl -o json`; `now` in seconds of CLOCK_MONOTONIC.
 
-    None and the reason when it holds no message at all: every kernel logs its start, so the journal is closed to this user or not kept.
+    None and the reason when it holds no message at all (every kernel logs its start, so the journal is closed to this user or not kept),
+    or a line that is no record: nobody knows what it would have told.
     """
     entries = []
     messages = 0
-    for line in text.splitlines():
-        if not line.startswith("{"):
-            continue
-        messages += 1
-        # A message with bytes that are not text comes as a list of numbers, in which no word can be searched for.
-        if not kernel_events.relevant(line) and '"MESSAGE":[' not in line.replace(" ", ""):
+    # Not splitlines: a message may hold characters that it takes for the end of a line.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.startswith("-- "):
             continue
         try:
             record = json.loads(line)
-            message, stamp = record.get("MESSAGE"), int(record.get("__MONOTONIC_TIMESTAMP") or 0)
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            continue
-        entries.append({"seconds_ago": _ago(now, stamp), "text": _text(message)})
+            message, stamp = record["MESSAGE"], record["__MONOTONIC_TIMESTAMP"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            stamp = None
+        if not re.match(r"[0-9]{1,18}\Z", str(stamp)):
+            return None, "journalctl: line %d is no record: %.60s" % (number, " ".join(line.split()))
+        # null stands for a message that is too long to be shown, which no message of the kernel is.
+        words = _text(message)
+        messages += bool(words)
+        if kernel_events.relevant(words):
+            entries.append({"seconds_ago": _ago(now, int(stamp)), "text": words})
     return (entries, "") if messages else (None, "journalctl shows no message of the kernel")
 
 
@@ -83,7 +87,8 @@ def ring_buffer(path: str, now: float, timeout_seconds: float) -> t.Tuple[t.Opti
     except OSError as error:
         return None, reason(path, error)
     try:
-        return records(_record_reader(number, time.monotonic() + timeout_seconds), now), ""
+        entries = records(_record_reader(number, time.monotonic() + timeout_seconds), now)
+        return entries, "" if entries is not None else "%s holds no message" % path
     except OSError as error:
         return None, reason(path, error)
     finally:
@@ -105,14 +110,21 @@ def _record_reader(number: int, deadline: float) -> t.Iterator[bytes]:
         yield record
 
 
-def records(found: t.Iterable[bytes], now: float) -> t.List[kernel_events.Entry]:
-    """Entries `{seconds_ago, text}` that may concern GPUs from records of /dev/kmsg: `priority,number,microseconds,flags;message`."""
+def records(found: t.Iterable[bytes], now: float) -> t.Optional[t.List[kernel_events.Entry]]:
+    """Entries `{seconds_ago, text}` that may concern GPUs from records of /dev/kmsg: `priority,number,microseconds,flags;message`.
+
+    None when there is no record: a kernel that says nothing at all was not heard.
+    """
     entries = []
+    messages = 0
     for record in found:
         head, separator, message = record.decode("utf-8", "replace").split("\n", 1)[0].partition(";")
         fields = head.split(",")
-        if not separator or len(fields) < 3 or not re.match(r"[0-9]{1,18}\Z", fields[2]) or not kernel_events.relevant(message):
+        if not separator or len(fields) < 3 or not all(re.match(r"[0-9]{1,18}\Z", field) for field in fields[:3]):
+            continue
+        messages += 1
+        if not kernel_events.relevant(message):
             continue
         text = re.sub(r"\\x([0-9a-fA-F]{2})", lambda match: chr(int(match.group(1), 16)), message)
         entries.append({"seconds_ago": _ago(now, int(fields[2])), "text": text})
-    return entries
+    return entries if messages else None

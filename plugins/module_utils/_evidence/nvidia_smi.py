@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvidia_smi_values as written
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import nvml_answer as nvml
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.board import board
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence.child import Emit
@@ -245,40 +246,6 @@ def _or_none(gpu: Texts, path: str) -> t.Optional[str]:
         return None
 
 
-def _number(text: str) -> int:
-    # "24576 MiB", "30 C", "16x", "0 %"
-    match = re.match(r"-?\d+", text)
-    if not match:
-        raise ValueError(text)
-    return int(match.group(0))
-
-
-def _watts(text: str) -> float:
-    match = re.match(r"\d+(?:\.\d+)?", text)
-    if not match:
-        raise ValueError(text)
-    return round(float(match.group(0)), 2)
-
-
-def _enabled(text: str) -> bool:
-    if text.lower() not in ("enabled", "disabled"):
-        raise ValueError(text)
-    return text.lower() == "enabled"
-
-
-def _yes(text: str) -> bool:
-    if text.lower() not in ("yes", "no"):
-        raise ValueError(text)
-    return text.lower() == "yes"
-
-
-def _virtualization(text: str) -> str:
-    word = text.lower().replace("pass-through", "passthrough").replace(" ", "_")
-    if word not in nvml.VIRTUALIZATION_MODES:
-        raise ValueError(text)
-    return word
-
-
 def _below(gpu: Texts, group: str) -> t.Dict[str, str]:
     """Name → text of what lies directly in `group`."""
     found = (path.rpartition("/") for path in gpu)
@@ -294,8 +261,12 @@ def _ecc_counts(gpu: Texts) -> t.List[t.Optional[int]]:
         for bits, word in (("single_bit", "correctable"), ("double_bit", "uncorrectable")):
             total = gpu.get("%s/%s/total" % (period, bits))
             parts = [text for name, text in places.items() if re.match(r"[sd]ram_%s" % word, name)] if total is None else [total]
-            reason = next(filter(None, map(_reason, parts)), reason)
-            numbers = [_number(text) for text in parts if not _reason(text)]
+            for why in filter(None, map(_reason, parts)):
+                # A place that this GPU does not have adds nothing; one that could not be read leaves the sum open.
+                if why != nvml.NOT_SUPPORTED:
+                    raise _NoValueError(why)
+                reason = why
+            numbers = [written.count(text) for text in parts if not _reason(text)]
             counts.append(sum(numbers) if numbers else None)
     if counts == [None] * 4:
         raise _NoValueError(reason)
@@ -311,8 +282,8 @@ def _processes(gpu: Texts) -> t.List[t.List[t.Dict[str, t.Any]]]:
         if path.startswith("processes/process_info/") and path.endswith("/pid"):
             base = path[: -len("pid")]
             used = _or_none(gpu, base + "used_memory")
-            pid = _number(_value(gpu, path))
-            found[pid] = {"pid": pid, "name": _or_none(gpu, base + "process_name"), "used_memory_mib": None if used is None else _number(used)}
+            pid = written.count(_value(gpu, path))
+            found[pid] = {"pid": pid, "name": _or_none(gpu, base + "process_name"), "used_memory_mib": None if used is None else written.mib(used)}
     return [[found[pid] for pid in sorted(found)]]
 
 
@@ -326,6 +297,9 @@ def _event_reasons(gpu: Texts) -> t.List[t.List[str]]:
             # One reason that this GPU does not have says nothing of the others; an error says that none of them is known.
             if len(odd) == len(texts_below) or any(one != nvml.NOT_SUPPORTED for one in odd):
                 raise _NoValueError(next((one for one in odd if one != nvml.NOT_SUPPORTED), nvml.NOT_SUPPORTED))
+            # Every branch lists this one: a group without it is none.
+            if prefix + "hw_slowdown" not in texts_below:
+                raise _NoValueError("not reported")
             active = {name[len(prefix) :] for name, text in texts_below.items() if text == "Active"}
             return [[name for _bit, name in nvml.EVENT_REASONS if name in active]]
     raise _NoValueError("not reported")
@@ -336,51 +310,51 @@ LINK = "pci/pci_gpu_link_info/"
 # (field, paths: the newest name first, conversion)
 FIELDS: t.Tuple[t.Tuple[str, t.Tuple[str, ...], t.Callable[[str], t.Any]], ...] = (
     ("name", ("product_name",), str),
-    ("uuid", ("uuid",), str),
+    ("uuid", ("uuid",), written.uuid),
     ("serial", ("serial",), str),
     ("board_part_number", ("board_part_number",), str),
-    ("vbios_version", ("vbios_version",), str),
-    ("inforom_version", ("inforom_version/img_version",), str),
-    ("virtualization_mode", ("gpu_virtualization_mode/virtualization_mode",), _virtualization),
-    ("memory.total_mib", ("fb_memory_usage/total",), _number),
-    ("memory.reserved_mib", ("fb_memory_usage/reserved",), _number),
-    ("memory.used_mib", ("fb_memory_usage/used",), _number),
-    ("bar1.total_mib", ("bar1_memory_usage/total",), _number),
-    ("bar1.used_mib", ("bar1_memory_usage/used",), _number),
-    ("power.draw_watts", tuple(group + name for group in POWER for name in ("power_draw", "average_power_draw", "instant_power_draw")), _watts),
-    ("power.enforced_limit_watts", tuple(group + name for group in POWER for name in ("current_power_limit", "enforced_power_limit")), _watts),
-    ("power.default_limit_watts", tuple(group + "default_power_limit" for group in POWER), _watts),
-    ("power.min_limit_watts", tuple(group + "min_power_limit" for group in POWER), _watts),
-    ("power.max_limit_watts", tuple(group + "max_power_limit" for group in POWER), _watts),
-    ("temperature.gpu_celsius", ("temperature/gpu_temp",), _number),
-    ("temperature.memory_celsius", ("temperature/memory_temp",), _number),
-    ("temperature.gpu_max_celsius", ("temperature/gpu_temp_max_gpu_threshold",), _number),
-    ("temperature.shutdown_celsius", ("temperature/gpu_temp_max_threshold",), _number),
-    ("temperature.slowdown_celsius", ("temperature/gpu_temp_slow_threshold",), _number),
-    ("clocks.graphics_mhz", ("clocks/graphics_clock",), _number),
-    ("clocks.sm_mhz", ("clocks/sm_clock",), _number),
-    ("clocks.memory_mhz", ("clocks/mem_clock",), _number),
-    ("clocks.max_graphics_mhz", ("max_clocks/graphics_clock",), _number),
-    ("clocks.max_memory_mhz", ("max_clocks/mem_clock",), _number),
-    ("pcie.generation_current", (LINK + "pcie_gen/current_link_gen",), _number),
-    ("pcie.generation_max", (LINK + "pcie_gen/max_link_gen",), _number),
-    ("pcie.generation_gpu_max", (LINK + "pcie_gen/max_device_link_gen",), _number),
-    ("pcie.width_current", (LINK + "link_widths/current_link_width",), _number),
-    ("pcie.width_max", (LINK + "link_widths/max_link_width",), _number),
-    ("pcie.replay_count", ("pci/replay_counter",), _number),
-    ("utilization.gpu_percent", ("utilization/gpu_util",), _number),
-    ("utilization.memory_percent", ("utilization/memory_util",), _number),
-    ("persistence_mode", ("persistence_mode",), _enabled),
-    ("compute_mode", ("compute_mode",), str.lower),
-    ("mig_mode.current", ("mig_mode/current_mig",), _enabled),
-    ("mig_mode.pending", ("mig_mode/pending_mig",), _enabled),
-    ("ecc.mode_current", ("ecc_mode/current_ecc",), _enabled),
-    ("ecc.mode_pending", ("ecc_mode/pending_ecc",), _enabled),
-    ("retired_pages.single_bit", ("retired_pages/multiple_single_bit_retirement/retired_count",), _number),
-    ("retired_pages.double_bit", ("retired_pages/double_bit_retirement/retired_count",), _number),
-    ("retired_pages.pending", ("retired_pages/pending_retirement", "retired_pages/pending_blacklist"), _yes),
-    ("remapped_rows.correctable", ("remapped_rows/remapped_row_corr",), _number),
-    ("remapped_rows.uncorrectable", ("remapped_rows/remapped_row_unc",), _number),
-    ("remapped_rows.pending", ("remapped_rows/remapped_row_pending",), _yes),
-    ("remapped_rows.failure", ("remapped_rows/remapped_row_failure",), _yes),
+    ("vbios_version", ("vbios_version",), written.vbios),
+    ("inforom_version", ("inforom_version/img_version",), written.inforom),
+    ("virtualization_mode", ("gpu_virtualization_mode/virtualization_mode",), written.virtualization),
+    ("memory.total_mib", ("fb_memory_usage/total",), written.mib),
+    ("memory.reserved_mib", ("fb_memory_usage/reserved",), written.mib),
+    ("memory.used_mib", ("fb_memory_usage/used",), written.mib),
+    ("bar1.total_mib", ("bar1_memory_usage/total",), written.mib),
+    ("bar1.used_mib", ("bar1_memory_usage/used",), written.mib),
+    ("power.draw_watts", tuple(group + name for group in POWER for name in ("power_draw", "average_power_draw", "instant_power_draw")), written.watts),
+    ("power.enforced_limit_watts", tuple(group + name for group in POWER for name in ("current_power_limit", "enforced_power_limit")), written.watts),
+    ("power.default_limit_watts", tuple(group + "default_power_limit" for group in POWER), written.watts),
+    ("power.min_limit_watts", tuple(group + "min_power_limit" for group in POWER), written.watts),
+    ("power.max_limit_watts", tuple(group + "max_power_limit" for group in POWER), written.watts),
+    ("temperature.gpu_celsius", ("temperature/gpu_temp",), written.celsius),
+    ("temperature.memory_celsius", ("temperature/memory_temp",), written.celsius),
+    ("temperature.gpu_max_celsius", ("temperature/gpu_temp_max_gpu_threshold",), written.celsius),
+    ("temperature.shutdown_celsius", ("temperature/gpu_temp_max_threshold",), written.celsius),
+    ("temperature.slowdown_celsius", ("temperature/gpu_temp_slow_threshold",), written.celsius),
+    ("clocks.graphics_mhz", ("clocks/graphics_clock",), written.mhz),
+    ("clocks.sm_mhz", ("clocks/sm_clock",), written.mhz),
+    ("clocks.memory_mhz", ("clocks/mem_clock",), written.mhz),
+    ("clocks.max_graphics_mhz", ("max_clocks/graphics_clock",), written.mhz),
+    ("clocks.max_memory_mhz", ("max_clocks/mem_clock",), written.mhz),
+    ("pcie.generation_current", (LINK + "pcie_gen/current_link_gen",), written.count),
+    ("pcie.generation_max", (LINK + "pcie_gen/max_link_gen",), written.count),
+    ("pcie.generation_gpu_max", (LINK + "pcie_gen/max_device_link_gen",), written.count),
+    ("pcie.width_current", (LINK + "link_widths/current_link_width",), written.lanes),
+    ("pcie.width_max", (LINK + "link_widths/max_link_width",), written.lanes),
+    ("pcie.replay_count", ("pci/replay_counter",), written.count),
+    ("utilization.gpu_percent", ("utilization/gpu_util",), written.percent),
+    ("utilization.memory_percent", ("utilization/memory_util",), written.percent),
+    ("persistence_mode", ("persistence_mode",), written.enabled),
+    ("compute_mode", ("compute_mode",), written.compute_mode),
+    ("mig_mode.current", ("mig_mode/current_mig",), written.enabled),
+    ("mig_mode.pending", ("mig_mode/pending_mig",), written.enabled),
+    ("ecc.mode_current", ("ecc_mode/current_ecc",), written.enabled),
+    ("ecc.mode_pending", ("ecc_mode/pending_ecc",), written.enabled),
+    ("retired_pages.single_bit", ("retired_pages/multiple_single_bit_retirement/retired_count",), written.count),
+    ("retired_pages.double_bit", ("retired_pages/double_bit_retirement/retired_count",), written.count),
+    ("retired_pages.pending", ("retired_pages/pending_retirement", "retired_pages/pending_blacklist"), written.yes),
+    ("remapped_rows.correctable", ("remapped_rows/remapped_row_corr",), written.count),
+    ("remapped_rows.uncorrectable", ("remapped_rows/remapped_row_unc",), written.count),
+    ("remapped_rows.pending", ("remapped_rows/remapped_row_pending",), written.yes),
+    ("remapped_rows.failure", ("remapped_rows/remapped_row_failure",), written.yes),
 )

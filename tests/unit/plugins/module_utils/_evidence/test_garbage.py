@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FleetError
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gpu_settings, kernel_events, nvidia_smi, ollama_log, packages, pci, rpm_packages
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import firmware, health
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import (
+    gpu_settings,
+    join,
+    kernel_events,
+    kernel_log,
+    nvidia_smi,
+    ollama_log,
+    packages,
+    pci,
+    rpm_packages,
+)
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import firmware, health, power_events
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -67,14 +79,80 @@ def test_a_garbled_resource_file_passes_no_check_of_bar1(tree, data):
     assert statuses["firmware.above_4g"] != "pass" and statuses["firmware.resizable_bar"] != "pass"
 
 
+RECORDED = Path(__file__).resolve().parents[4] / "fixtures/nvidia-smi"
+# What stands in the log for a value: text that begins like one, ends like one, is one in other units, or is none at all.
+NO_VALUES = ["", "0#@!", "0;DROP", "1e9 C", "0x0", "- 1", "0 0", "28 F", "28C", "0.0.0 W", "\u0663", "NaN", "Enabledd", "Not", "None", "GPU-0", "Ye"]
+GARBAGE = st.one_of(st.sampled_from(NO_VALUES), st.text("!#;$%/=?", max_size=6), st.text("abcdefg-0123456789 ", max_size=5).map(lambda text: text + "~"))
+# Recorded log → bus address of its first GPU, and the checks that rest on some of its leaves alone.
+BOTH = {
+    "gpu.ecc_mode": ("current_ecc", "pending_ecc"),
+    "gpu.throttling": ("clocks_event_reason_hw_slowdown", "clocks_event_reason_hw_thermal_slowdown"),
+    "gpu.persistence": ("persistence_mode",),
+    "gpu.pcie_replay": ("replay_counter",),
+    "gpu.visible": ("uuid",),
+    "gpu.lost": ("uuid",),
+}
+LOGS = {
+    "p40x2-550": ("0000:04:00.0", {**BOTH, "gpu.ecc_errors": ("total",), "gpu.temperature": ("gpu_temp",),
+                                   "gpu.retired_pages": ("retired_count", "pending_.*")}),
+    "h100x8-550": ("0000:1a:00.0", {**BOTH, "gpu.ecc_errors": ("dram_uncorrectable", "sram_uncorrectable_parity"),
+                                    "gpu.remapped_rows": ("remapped_row_pending", "remapped_row_failure")}),
+}  # fmt: skip
+PLACES = [(log, name, tag) for log, (_address, rests_on) in LOGS.items() for name, tags in rests_on.items() for tag in tags]
+
+
+def changed(log, change):
+    """A recorded log cut to its first GPU, with other texts in some leaves: `change` gets a tag and its text."""
+    text = (RECORDED / (log + ".xml")).read_text()
+    begin, end = text.index("<gpu "), text.index("</gpu>")
+    gpu = re.sub(r"<(\w+)>([^<>]*)</\1>", lambda leaf: "<%s>%s</%s>" % (leaf.group(1), change(*leaf.groups()), leaf.group(1)), text[begin:end])
+    return text[:begin] + gpu + "</gpu></nvidia_smi_log>"
+
+
+def verdicts_of(log, text):
+    """Check → status of the card that the bus shows, by what such a log says of it."""
+    bus = {"bus_address": LOGS[log][0], "pci": {"kernel_driver": "nvidia"}, "bar1": {}, "pcie": {}, "unavailable": {}, "source": "sysfs"}
+    host = {"kernel_events": [], "unavailable": {}}
+    found = join.facts(on_pci=[bus], information={}, loaded=True, answer=nvidia_smi.parse(text), driver={"unavailable": {}}, host=host)
+    return {check.id: check.status for check in health.check(found) if check.subject == LOGS[log][0]}
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_the_recorded_log_passes_every_check_that_is_asked_of_garbage(log):
+    statuses = verdicts_of(log, changed(log, lambda tag, text: text))
+    assert {name: statuses[name] for name in LOGS[log][1]} == dict.fromkeys(LOGS[log][1], "pass")
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=400))
 def test_a_log_in_which_no_gpu_answers_passes_no_check_of_a_gpu(text):
     found = nvidia_smi.parse(text)
     assert found["error"] and found["devices"] == []
-    silent = device("p40", state="no_answer")
-    passed = {check.id for check in health.check(facts(silent)) if check.status == "pass"}
-    assert passed <= {"gpu.count", "gpu.xid", "gpu.lost"}
+    assert {name for name, status in verdicts_of("p40x2-550", text).items() if status == "pass"} == {"gpu.xid"}
+
+
+@pytest.mark.parametrize("log, name, broken", PLACES)
+def test_a_check_does_not_pass_on_garbage_in_the_one_field_that_it_needs(log, name, broken):
+    sound = changed(log, lambda tag, text: text)
+    for garbage in NO_VALUES:
+        text = changed(log, lambda tag, text, garbage=garbage: garbage if re.fullmatch(broken, tag) else text)
+        assert text != sound and verdicts_of(log, text)[name] == ("skipped" if name == "gpu.lost" else "unknown"), garbage
+
+
+@SLOW
+@given(st.sampled_from(sorted(LOGS)), st.data())
+def test_a_log_full_of_garbage_passes_no_check_of_a_gpu(log, data):
+    statuses = verdicts_of(log, changed(log, lambda tag, text: data.draw(GARBAGE)))
+    assert {name for name, status in statuses.items() if status == "pass"} <= {"gpu.xid"}
+
+
+@SLOW
+@given(st.one_of(st.text(), st.lists(st.one_of(st.text(max_size=20), st.just("{garbage"), st.just('{"MESSAGE": null}')), max_size=4).map("\n".join)))
+def test_a_journal_of_garbage_passes_no_check_that_reads_it(text):
+    events, _source, why = kernel_log.read(lambda args, timeout_seconds: (0, text, ""), "/nonexistent")
+    some = facts("p40", kernel_events=events, unavailable={} if events is not None else {"kernel_events": why})
+    statuses = {check.id: check.status for check in [*health.check(some), *power_events.check(some)] if check.subject == "0000:3b:00.0"}
+    assert events is None and why and statuses["gpu.xid"] == statuses["power.events"] == "unknown"
 
 
 PARTS = ("GPU 0: Tesla P40", "\n", " Link 0: ", "<inactive>", ", ", "6.1", "00000000:3B:00.0", "infoROM is corrupted at gpu ", "0000:3b:00.0", "N/A")

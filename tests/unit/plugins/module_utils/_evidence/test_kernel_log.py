@@ -109,11 +109,26 @@ def test_a_message_with_bytes_comes_as_numbers():
 
 @pytest.mark.parametrize(
     "text",
-    ["{", '{"MESSAGE": null}', '{"MESSAGE": "NVRM: Xid", "__MONOTONIC_TIMESTAMP": "soon"}', '{"NVRM": 1}', '{"MESSAGE":["NVRM", -1, 300, true]}', "[" * 100],
-)
-def test_lines_that_are_no_records_are_left_out(text):
-    entries, _why = kernel_log.journal(text + "\n" + record("Linux version"), 200.0)
-    assert kernel_events.classify(entries) == []
+    ["{", "{garbage", '{"MESSAGE": "NVRM: Xid", "__MONOTONIC_TIMESTAMP": "soon"}', '{"NVRM": 1}', '{"MESSAGE": "cut sho', "[" * 5000, '[{"MESSAGE": "x"}]',
+     '{"MESSAGE": "x", "__MONOTONIC_TIMESTAMP": Infinity}', "null", "NVRM: Xid (PCI:0000:3b:00): 79,"],
+)  # fmt: skip
+def test_a_log_with_a_line_that_is_no_record_was_not_read(text):
+    for log in (text, text + "\n" + record("Linux version"), record("Linux version") + "\n" + text):
+        entries, why = kernel_log.journal(log, 200.0)
+        assert entries is None and "is no record: " + text[:10] in why
+
+
+@pytest.mark.parametrize("message", [None, "", ["NVRM", -1, 300], {"NVRM": 1}, 7])
+def test_records_without_a_message_are_no_log(message):
+    assert kernel_log.journal(record(message), 200.0) == (None, "journalctl shows no message of the kernel")
+    entries, why = kernel_log.journal(record(message) + "\n" + record("Linux version"), 200.0)
+    assert (entries, why) == ([], "")
+
+
+def test_a_message_that_holds_the_end_of_a_line_is_one_record():
+    line = json.dumps({"__MONOTONIC_TIMESTAMP": "100000000", "MESSAGE": "usb \u2028 \x85 " + XID}, ensure_ascii=False)
+    entries, _why = kernel_log.journal(line, 200.0)
+    assert [one["code"] for one in kernel_events.classify(entries)] == [79]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +138,7 @@ def test_lines_that_are_no_records_are_left_out(text):
         (124, record(XID), "journalctl: rc 124"),  # cut short: what it had is not the whole
         (0, "", "journalctl shows no message of the kernel"),
         (0, "-- No entries --\n", "journalctl shows no message of the kernel"),
+        (0, "{garbage\n", "journalctl: line 1 is no record: {garbage"),
     ],
 )
 def test_without_any_log_the_reason_names_both_places(tmp_path, rc, out, why):
@@ -171,3 +187,4 @@ def test_no_log_raises(text, data):
     entries, why = kernel_log.journal(text, 1.0)
     assert (entries is None) == bool(why)
     kernel_events.classify([*(entries or []), *kernel_log.records([data, b"1,2,3,-;NVRM: " + data], 1.0)])
+    assert kernel_log.records([data.replace(b";", b"")], 1.0) is None

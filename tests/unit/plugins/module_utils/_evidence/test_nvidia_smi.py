@@ -95,6 +95,7 @@ OLD = """<nvidia_smi_log><driver_version>470.256.02</driver_version><cuda_versio
 <product_name>Tesla P40</product_name><power_readings><power_draw>9.50 W</power_draw><enforced_power_limit>250.00 W</enforced_power_limit></power_readings>
 <temperature><gpu_temp>28 C</gpu_temp><gpu_temp_max_threshold>95 C</gpu_temp_max_threshold><gpu_temp_slow_threshold>92 C</gpu_temp_slow_threshold></temperature>
 <clocks_throttle_reasons><clocks_throttle_reason_gpu_idle>Active</clocks_throttle_reason_gpu_idle>
+<clocks_throttle_reason_hw_slowdown>Not Active</clocks_throttle_reason_hw_slowdown>
 <clocks_throttle_reason_hw_power_brake_slowdown>Active</clocks_throttle_reason_hw_power_brake_slowdown></clocks_throttle_reasons>
 <ecc_errors><volatile><double_bit><total>3</total></double_bit></volatile></ecc_errors><ecc_mode><current_ecc>[Unknown Error]</current_ecc></ecc_mode>
 <processes><process_info><pid>9</pid><process_name>/usr/bin/ollama</process_name><used_memory>4302 MiB</used_memory></process_info>
