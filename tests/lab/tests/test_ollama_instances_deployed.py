@@ -230,7 +230,7 @@ def test_what_cannot_be_is_refused_in_one_line_and_nothing_changes(with_obstacle
     before = containers(with_obstacles, "{{.Names}}={{.ID}}")
     done = site(**variables)
     assert done.returncode != 0, said(done)[-1500:]
-    (fatal,) = re.findall(r"^fatal: .*?(\{.*?^\}|\{.*\})$", done.stdout, re.MULTILINE | re.DOTALL)
+    (fatal,) = re.findall(r"^fatal: .*? => (\{.*\})$", done.stdout, re.MULTILINE)
     line = json.loads(fatal)["msg"]
     assert message in line and "\n" not in line and re.search(r"Nothing was changed|No container was (changed|started)", line), line
     assert containers(with_obstacles, "{{.Names}}={{.ID}}") == before
