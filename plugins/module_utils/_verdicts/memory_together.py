@@ -42,8 +42,7 @@ def place(known: t.Sequence[Wanted], gpus: t.Sequence[Gpu]) -> Json:
     """`plan` without advice and `uncounted`, for models of known size and GPUs of known memory."""
     left, models = list(gpus), []
     for one in known:
-        assert one.model is not None
-        found = memory_fit.place(one.model, left, one.options)
+        found = memory_fit.place(t.cast("memory_fit.Model", one.model), left, one.options)
         models.append(dict(found, name=one.name))
         left = [Gpu(gpu.uuid, _rest(gpu.free_mib or 0, row)) for gpu, row in zip(left, found["gpus"])]
     rows = []
