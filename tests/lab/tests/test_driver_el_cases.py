@@ -115,10 +115,9 @@ def test_precompiled_modules_are_refused_for_a_kernel_that_has_none(server: Node
 
 
 def copy_repository(node: Node) -> None:
-    """Copy NVIDIA's repository to a folder of the node as an administrator would, with the signature of its index."""
+    """Copy NVIDIA's repository and its key to a folder of the node as an administrator would."""
     node.run("dnf", "-q", "reposync", "--repo=gpuops-nvidia-driver", "--download-metadata", "--norepopath", "-p", OFFLINE)
-    for name in ("cuda/repodata/repomd.xml.asc", "keys/nvidia.asc"):
-        node.run("curl", "-fsS", "-o", f"{OFFLINE}/{name.removeprefix('cuda/').removeprefix('keys/')}", f"{MIRROR}/{name}")
+    node.run("curl", "-fsS", "-o", f"{OFFLINE}/nvidia.asc", f"{MIRROR}/keys/nvidia.asc")
 
 
 def test_a_folder_of_the_host_is_a_source_without_a_network(server: Node, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def would_upgrade(node: Node) -> list[str]:
 
 
 def test_the_kernel_modules_become_open(server: Node, tmp_path: Path) -> None:
-    done = role.run(server, tmp_path, gpu_preflight_driver_flavor="open", nvidia_driver_hold=False)
+    done = role.run(server, tmp_path, gpu_preflight_driver_branch=580, gpu_preflight_driver_flavor="open", nvidia_driver_hold=False)
     assert done.code == 0 and done.result and done.result["flavor"] == "open" and done.result["rebooted"] is False, done.text
     assert_flavour(server, "open")
 
@@ -70,7 +70,7 @@ def test_unattended_upgrades_leave_the_driver_alone_for_the_drop_in(server: Node
 
 
 def test_the_kernel_modules_become_proprietary_again(server: Node, tmp_path: Path) -> None:
-    done = role.run(server, tmp_path, gpu_preflight_driver_flavor="proprietary")
+    done = role.run(server, tmp_path, gpu_preflight_driver_branch=580, gpu_preflight_driver_flavor="proprietary")
     assert done.code == 0 and done.result and done.result["flavor"] == "proprietary" and done.result["rebooted"] is False, done.text
     assert_flavour(server, "proprietary")
     assert set(role.packages(server)) <= role.held(server)
