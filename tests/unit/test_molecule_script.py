@@ -37,7 +37,9 @@ def start(tmp_path):
         path = f"{program.parent}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "NOTES": str(tmp_path / "notes"), "SECONDS_EACH": seconds, "FAULTY": faulty}
         command = [sys.executable, str(ROOT / "scripts" / "molecule.py"), *names]
-        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        # A shell starts what it puts into the background without SIGINT, and that is handed down.
+        heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **heard))
         return started[-1]
 
     yield run
