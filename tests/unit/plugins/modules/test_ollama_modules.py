@@ -223,13 +223,13 @@ def test_a_pull_that_the_server_gave_up_is_asked_for_again_and_not_begun_again(a
     """The weights come, then the registry cuts every connection; the server ends with an error, and it is the module that tries again."""
     registry.spared_heads, registry.dropped_heads = 1, 2
     before = len(registry.requests)
-    result = ansible("ollama_model", base_url=server, name=f"{registry.address}/library/tiny-llama", insecure=True)
+    result = ansible("ollama_model", base_url=server, name=f"{registry.address}/library/tiny-qwen3", insecure=True)
     assert not result["failed"] and result["steps"] == ["pull"], result
     assert registry.dropped_heads == 0
     asked = registry.requests[before:]
     assert sum("/manifests/" in request for request in asked) == 2, asked
     weights = next(request for request in asked if "GET /storage/" in request).split()[1]
-    size = build_models()["tiny-llama"].stat().st_size
+    size = build_models()["tiny-qwen3"].stat().st_size
     ranges = [request.rpartition("bytes=")[2].split("-") for request in asked if weights in request]
     assert sum(int(last) - int(first) + 1 for first, last in ranges) == size, ranges
     ansible("ollama_model", base_url=server, name=result["name"], state="absent")
