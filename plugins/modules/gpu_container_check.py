@@ -160,7 +160,7 @@ containers:
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import Check, ServiceError
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import cdi_spec, container_devices, container_inside
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import cdi_spec, container_devices
 from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import containers as evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._module import FAIL_ON_ARGUMENTS, FleetModule
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import container_wish
@@ -215,9 +215,9 @@ def look(fleet: FleetModule, name: str, host: Facts, specs: t.List[Facts]) -> Fa
     state = evidence.inspect(fleet.run_command, name, limit, engine)
     seen: Facts = {"state": state, "host": host, "specs": specs, "gpus": None, "inside": None, "opened": None, "opened_reason": ""}
     if state.get("running") and not state["paused"]:
-        seen["gpus"] = container_inside.gpus(fleet.run_command, name, limit, engine)
+        seen["gpus"] = evidence.gpus(fleet.run_command, name, limit, engine)
         seen["inside"] = container_devices.inside(state["pid"])
-        seen["opened"], seen["opened_reason"] = container_inside.opened(fleet.run_command, name, sorted(seen["inside"]["nodes"] or {}), limit, engine)
+        seen["opened"], seen["opened_reason"] = evidence.opened(fleet.run_command, name, sorted(seen["inside"]["nodes"] or {}), limit, engine)
         if seen["inside"]["nodes"] is None:
             seen["opened"], seen["opened_reason"] = None, seen["inside"]["reason"]
     return seen

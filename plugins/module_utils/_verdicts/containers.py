@@ -21,7 +21,7 @@ def check(seen: t.Dict[str, t.Any], container: str, expected_uuids: t.Optional[t
     """All checks of one container.
 
     seen: `state` (`_evidence.containers.inspect`), `host` and `inside` (`_evidence.container_devices`), `specs` (`_evidence.cdi_spec.read`), `gpus`
-    (`_evidence.container_inside.gpus`), `opened` with `opened_reason` (`.opened`); the last four are None for what was not looked into.
+    (`_evidence.containers.gpus`), `opened` with `opened_reason` (`.opened`); the last four are None for what was not looked into.
     expected_uuids: the GPUs that must be inside; None: those that the container asks for.
     """
     return container_engine.in_words_of(seen["state"].get("engine", ""), _check(seen, container, expected_uuids))

@@ -2,7 +2,7 @@
 import json
 
 import pytest
-from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import container_inside, containers
+from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import containers
 
 UUIDS = ["GPU-11111111-2222-3333-4444-555555555555", "GPU-22222222-2222-3333-4444-555555555555"]
 NOT_THERE = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nvidia-smi\": executable file not found in $PATH: unknown"
@@ -69,7 +69,7 @@ def test_podman_without_the_container_or_the_program():
     assert containers.inspect(absent, "x", 5, "podman")["found"] is False
     missing = "Error: crun: executable file `timeout` not found in $PATH: No such file or directory: OCI runtime attempted"
     run = docker({"exec c timeout": (127, "", missing), "exec c sh -c": (0, "/dev/nvidia0\t\n", "")}, "podman")
-    assert container_inside.opened(run, "c", ["/dev/nvidia0"], 5, "podman") == ({"/dev/nvidia0": ""}, "")
+    assert containers.opened(run, "c", ["/dev/nvidia0"], 5, "podman") == ({"/dev/nvidia0": ""}, "")
 
 
 def test_running_containers():
@@ -91,9 +91,9 @@ def test_running_containers():
 )  # fmt: skip
 def test_devices_are_opened(rc, out, err, opened, reason):
     run = docker({"exec c timeout -s KILL 5 sh -c": (rc, out, err)})
-    found, why = container_inside.opened(run, "c", ["/dev/nvidia0", "/dev/nvidiactl"], 5)
+    found, why = containers.opened(run, "c", ["/dev/nvidia0", "/dev/nvidiactl"], 5)
     assert found == opened and reason in why
-    assert container_inside.opened(run, "c", [], 5) == ({}, "")
+    assert containers.opened(run, "c", [], 5) == ({}, "")
 
 
 def test_log_has_both_streams_since_the_start():
@@ -123,7 +123,7 @@ SMI = "exec c timeout -s KILL 5 nvidia-smi --query-gpu=uuid,temperature.gpu --fo
     ],
 )
 def test_gpus(smi, devices, uuids, reason):
-    answer = container_inside.gpus(docker({SMI: smi, "exec c ls /dev": devices}), "c", 5)
+    answer = containers.gpus(docker({SMI: smi, "exec c ls /dev": devices}), "c", 5)
     assert (answer["uuids"], answer["lost"]) == (uuids, [])
     assert reason in answer["reason"] and bool(answer["reason"]) == (uuids is None)
     assert answer["refused"] == (smi[0] in (15, 255))
@@ -131,11 +131,11 @@ def test_gpus(smi, devices, uuids, reason):
 
 def test_a_lost_gpu_is_still_named():
     # As the recording tests/fixtures/nvidia-smi of a host with a lost GPU shows it: exit status 0, the UUID, no temperature.
-    answer = container_inside.gpus(docker({SMI: (0, "%s, 30\n%s, [GPU is lost]\n" % tuple(UUIDS), "")}), "c", 5)
+    answer = containers.gpus(docker({SMI: (0, "%s, 30\n%s, [GPU is lost]\n" % tuple(UUIDS), "")}), "c", 5)
     assert (answer["uuids"], answer["lost"], answer["refused"]) == (UUIDS, UUIDS[1:], False)
 
 
 def test_an_image_without_timeout():
     missing = (126, "", NOT_THERE.replace("nvidia-smi", "timeout"))
-    answer = container_inside.gpus(docker({"exec c timeout": missing, "exec c nvidia-smi": (0, UUIDS[0] + ", 30\n", "")}), "c", 5)
+    answer = containers.gpus(docker({"exec c timeout": missing, "exec c nvidia-smi": (0, UUIDS[0] + ", 30\n", "")}), "c", 5)
     assert answer["uuids"] == UUIDS[:1]
