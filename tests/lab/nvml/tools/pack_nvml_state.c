@@ -70,10 +70,7 @@ int main(int argc, char **argv) {
             return 2;
         } else patterns[count++] = argv[i];
     }
-    if (!count) {
-        patterns[count++] = "/usr/lib/*/libnvidia-labstate.so.*";
-        patterns[count++] = "/usr/lib64/libnvidia-labstate.so.*"; /* Enterprise Linux */
-    }
+    if (!count) patterns[count++] = "/usr/lib/*/libnvidia-labstate.so.*";
     if (loading && load(state)) {
         perror(state);
         return 1;
