@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: gpu_container_check
 short_description: Check that containers run with exactly the GPUs asked for
 description:
-  - Looks from inside the container, because what the engine was asked for is not what a process can use.
+  - Looks from inside the container, because what Docker was asked for is not what a process can use.
     A container can lose its GPUs while it runs, and still look healthy from outside.
-  - It needs nothing in the image but a shell, and reads the injected C(nvidia-smi), C(/proc) and the engine's own answers.
+  - It needs nothing in the image but a shell, and reads the injected C(nvidia-smi), C(/proc) and Docker's own answers.
   - C(container.running) tells whether the container runs and its health check, if it has one, passes.
   - C(container.gpus) compares the set of GPU UUIDs inside with the GPUs asked for, and sees a GPU that does not answer any more.
   - C(container.device_nodes) compares the device nodes inside with those of the host.
@@ -22,20 +22,13 @@ description:
 version_added: 1.0.0
 author: the gpuops.fleet contributors (@gpuops)
 requirements:
-  - The C(docker) command on the target, or C(podman) with O(engine=podman)
+  - The C(docker) command on the target
   - root, to read devices and mounts of containers
 extends_documentation_fragment:
   - gpuops.fleet.attributes
   - gpuops.fleet.attributes.reads
   - gpuops.fleet.checks
 options:
-  engine:
-    description:
-      - Whose containers they are.
-      - Of Podman, those of root are seen.
-    type: str
-    choices: [docker, podman]
-    default: docker
   container:
     description:
       - Name or id of the container.
@@ -77,10 +70,6 @@ EXAMPLES = r"""
 
 - name: Check every container that asks for GPUs
   gpuops.fleet.gpu_container_check:
-
-- name: Check every container of Podman that asks for GPUs
-  gpuops.fleet.gpu_container_check:
-    engine: podman
 
 - name: Accept no unknown either
   gpuops.fleet.gpu_container_check:
@@ -168,7 +157,6 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import cont
 
 CONTAINER_ARGUMENTS = {"name": {"type": "str", "required": True}, "expected_uuids": {"type": "list", "elements": "str"}}
 ARGUMENTS = {
-    "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
     "container": {"type": "str"},
     "containers": {"type": "list", "elements": "dict", "options": CONTAINER_ARGUMENTS},
     "expected_uuids": {"type": "list", "elements": "str"},
@@ -179,12 +167,12 @@ Facts = t.Dict[str, t.Any]
 
 def check(fleet: FleetModule) -> None:
     """Read the containers, judge, end the task."""
-    container = fleet.params["container"]
+    container, limit = fleet.params["container"], fleet.params["timeout_seconds"]
     host, specs = container_devices.host(), cdi_spec.read()
     found: t.Dict[str, t.Optional[t.List[str]]] = {}
     checks: t.List[Check] = []
     for name, expected in asked(fleet):
-        seen = look(fleet, name, host, specs)
+        seen = look(fleet, name, host, specs, limit)
         found[name] = seen["gpus"]["uuids"] if seen["gpus"] else None
         checks += verdicts.check(seen, name, expected)
     fleet.finish_checks(checks, uuids=found.get(container), containers=found)
@@ -200,24 +188,23 @@ def asked(fleet: FleetModule) -> t.List[t.Tuple[str, t.Optional[t.List[str]]]]:
 
 def with_gpus(fleet: FleetModule) -> t.List[str]:
     """Names of the running containers that ask for GPUs."""
-    limit, engine = fleet.params["timeout_seconds"], fleet.params["engine"]
-    names, reason = evidence.running(fleet.run_command, limit, engine)
+    limit = fleet.params["timeout_seconds"]
+    names, reason = evidence.running(fleet.run_command, limit)
     if names is None:
         raise ServiceError("the running containers are not known: %s" % reason)
-    states = [(name, evidence.inspect(fleet.run_command, name, limit, engine)) for name in names]
+    states = [(name, evidence.inspect(fleet.run_command, name, limit)) for name in names]
     # One that Docker does not tell about is no reason to say that all is well.
     return [name for name, state in states if state["found"] is None or (state["found"] and container_wish.asks(state))]
 
 
-def look(fleet: FleetModule, name: str, host: Facts, specs: t.List[Facts]) -> Facts:
+def look(fleet: FleetModule, name: str, host: Facts, specs: t.List[Facts], limit: float) -> Facts:
     """All evidence of one container; what is inside only while it runs."""
-    limit, engine = fleet.params["timeout_seconds"], fleet.params["engine"]
-    state = evidence.inspect(fleet.run_command, name, limit, engine)
+    state = evidence.inspect(fleet.run_command, name, limit)
     seen: Facts = {"state": state, "host": host, "specs": specs, "gpus": None, "inside": None, "opened": None, "opened_reason": ""}
     if state.get("running") and not state["paused"]:
-        seen["gpus"] = evidence.gpus(fleet.run_command, name, limit, engine)
+        seen["gpus"] = evidence.gpus(fleet.run_command, name, limit)
         seen["inside"] = container_devices.inside(state["pid"])
-        seen["opened"], seen["opened_reason"] = evidence.opened(fleet.run_command, name, sorted(seen["inside"]["nodes"] or {}), limit, engine)
+        seen["opened"], seen["opened_reason"] = evidence.opened(fleet.run_command, name, sorted(seen["inside"]["nodes"] or {}), limit)
         if seen["inside"]["nodes"] is None:
             seen["opened"], seen["opened_reason"] = None, seen["inside"]["reason"]
     return seen

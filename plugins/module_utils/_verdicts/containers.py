@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, evidence
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import container_devices, container_engine, container_wish
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import container_devices, container_wish
 
 WITHDRAWN = (
     "systemd took the devices away from the container's control group (systemctl daemon-reload does it to containers that got them from the "
@@ -24,10 +24,6 @@ def check(seen: t.Dict[str, t.Any], container: str, expected_uuids: t.Optional[t
     (`_evidence.containers.gpus`), `opened` with `opened_reason` (`.opened`); the last four are None for what was not looked into.
     expected_uuids: the GPUs that must be inside; None: those that the container asks for.
     """
-    return container_engine.in_words_of(seen["state"].get("engine", ""), _check(seen, container, expected_uuids))
-
-
-def _check(seen: t.Dict[str, t.Any], container: str, expected_uuids: t.Optional[t.Sequence[str]]) -> t.List[Check]:
     state, host, inside = seen["state"], seen["host"], seen["inside"]
     checks = [running(state, container)]
     if not state["found"]:

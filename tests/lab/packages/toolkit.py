@@ -75,7 +75,7 @@ def _from_module(name: str, source: Path, version: str, package_version: str) ->
         package.relations[relation] = [entry for entry in entries if entry and not entry.startswith("${")]
     for line in (debian / f"{name}.install").read_text().splitlines():
         file, folder = line.split()
-        package.files[f"{folder.rstrip('/')}/{file}".replace("/lib/", "/usr/lib/", 1)] = find_file(file, source, binaries(version))
+        package.files[f"{folder.rstrip('/')}/{file}".replace("/lib/", "/usr/lib/", 1)] = _find(file, source, binaries(version))
     units = [Path(path).name for path in package.files if re.search(r"/systemd/system/[^/]+\.(service|path)$", path)]
     for script in ("postinst", "prerm", "postrm"):
         original, snippet = debian / f"{name}.{script}", _unit_snippet(script, units)
@@ -86,8 +86,8 @@ def _from_module(name: str, source: Path, version: str, package_version: str) ->
     return package
 
 
-def find_file(file: str, source: Path, programs: Path) -> Path:
-    """The file that a list of contents means by its name: a built program, or one of the module's own files."""
+def _find(file: str, source: Path, programs: Path) -> Path:
+    """The file that debian/*.install means: a built program, or one of the module's own files."""
     if (programs / file).exists():
         return programs / file
     return next(path for folder in ("deployments", "packaging") for path in sorted((source / folder).rglob(file)))

@@ -6,9 +6,7 @@ cuda-el10/                      the same without a module, as NVIDIA's repositor
 cuda-broken-build/              the same, and a newer 580 whose kernel module does not build
 cuda-bad-proof/                 the same, and a newer 580 that brings up one GPU less
 cuda-unsigned/, cuda-wrong-key/, cuda-bad-index/     packages without a signature, or a stranger's; an index that a stranger signed
-container-toolkit/              NVIDIA's container toolkit: the index is signed, the packages are not, as in NVIDIA's repository
-container-toolkit-bad-index/    the same with an index that a stranger signed
-keys/{rocky,epel,nvidia,toolkit,stranger}.asc, keys/fingerprints.json
+keys/{rocky,epel,nvidia,stranger}.asc, keys/fingerprints.json
 """
 
 from __future__ import annotations
@@ -25,15 +23,14 @@ from tests.lab.errors import LabError
 from tests.lab.node.engine import client
 from tests.lab.node.image import EL_KERNEL
 from tests.lab.packages.build import build_userland
-from tests.lab.packages.el import base, toolkit
+from tests.lab.packages.el import base
 from tests.lab.packages.el.driver import COMMON, RECIPES, Builder, Driver, drivers, module_metadata
 from tests.lab.packages.el.rpm import Rpm, spec, stage
 from tests.lab.packages.keys import SigningKey, module_key, signing_key
 from tests.lab.packages.modules import PROPRIETARY
-from tests.lab.packages.toolkit import binaries
 
 HERE = Path(__file__).parent
-KEYS = ("rocky", "epel", "nvidia", "toolkit", "stranger")
+KEYS = ("rocky", "epel", "nvidia", "stranger")
 # A version of which a repository with a fault has a bad build.
 NEWER = "580.126.09"
 _REPOSITORIES = {"cuda": "", "cuda-el10": "", "cuda-broken-build": "build", "cuda-bad-proof": "gpu"}
@@ -58,10 +55,8 @@ def build_el_repository(image: str) -> Path:
             progress("rpm packages: building, signing and indexing")
             _run(image, Path(work), served)
 
-    inputs: list[Input] = [HERE, *(HERE.parent / f"{name}.py" for name in ("modules", "recipes", "contents", "toolkit"))]
-    inputs += [COMMON / "Makefile", COMMON / "persistenced.c"]
+    inputs: list[Input] = [HERE, *(HERE.parent / f"{name}.py" for name in ("modules", "recipes", "contents")), COMMON / "Makefile", COMMON / "persistenced.c"]
     inputs += [HERE.parents[1] / "nvml", EL_KERNEL, signer.certificate, *(key.public for key in keys.values())]
-    inputs += [binaries(version).name for version in toolkit.VERSIONS]
     return cached("packages/repository-el9", inputs, build)
 
 
@@ -92,8 +87,6 @@ def _prepare(work: Path, builder: Builder, keys: dict[str, SigningKey]) -> None:
     kernels = [add(f"kernel-{release}", base.kernel(release)) for release in RECIPES["kernels"]]
     (work / "groups/baseos").write_text("".join(f"{name}\n" for name in kernels))
     (work / "groups/epel").write_text(add("dkms", [base.dkms()]) + "\n")
-    toolkits = [add(f"toolkit-{version}", toolkit.packages(version)) for version in toolkit.VERSIONS]
-    (work / "groups/container-toolkit").write_text("".join(f"{name}\n" for name in toolkits))
 
 
 def _run(image: str, work: Path, out: Path) -> None:

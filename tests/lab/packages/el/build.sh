@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds, signs and indexes the rpm repositories, inside a node's image. Usage: build.sh WORK OUT
-# WORK: specs/GROUP.spec, staged/GROUP/, groups/REPOSITORY (one group a line), modules/REPOSITORY.yaml, keys/{rocky,epel,nvidia,toolkit,stranger}.asc
+# WORK: specs/GROUP.spec, staged/GROUP/, groups/REPOSITORY (one group a line), modules/REPOSITORY.yaml, keys/{rocky,epel,nvidia,stranger}.asc
 set -eu
 work=$1
 out=$2
@@ -40,11 +40,6 @@ for repository in cuda cuda-el10 cuda-broken-build cuda-bad-proof; do
   sign_with nvidia "$out/$repository"/*.rpm
   index $repository nvidia
 done
-
-# As NVIDIA's: signed is the index alone.
-cp -r "$out/container-toolkit" "$out/container-toolkit-bad-index"
-index container-toolkit toolkit
-index container-toolkit-bad-index stranger
 
 # What must be refused: packages of a stranger, packages without a signature, an index that a stranger signed.
 for repository in cuda-wrong-key cuda-unsigned cuda-bad-index; do

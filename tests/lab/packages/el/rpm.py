@@ -9,7 +9,7 @@ from tests.lab.packages.contents import lay_out
 
 NOTICE = "Simulates the package of this name for tests; holds no software of NVIDIA."
 RELATIONS = ("provides", "requires", "conflicts", "obsoletes")
-SCRIPTS = ("pre", "post", "preun", "postun", "posttrans")
+SCRIPTS = ("pre", "post", "preun", "postun")
 # Contents are taken as they are: nothing is stripped, compressed or looked through for dependencies.
 _HEAD = """\
 %global debug_package %{nil}

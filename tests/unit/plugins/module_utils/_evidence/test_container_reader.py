@@ -9,10 +9,10 @@ NOT_THERE = "OCI runtime exec failed: exec failed: unable to start container pro
 STATE = {"Status": "running", "Running": True, "Paused": False, "Restarting": False, "ExitCode": 0, "Error": "", "StartedAt": "2026-11-24T21:58:10.5Z"}
 
 
-def docker(answers, engine="docker"):
+def docker(answers):
     """A `run` that answers by the words after `docker`; anything that was not foreseen is an error of the test."""
     def run(args, timeout_seconds=None):
-        assert args[0] == engine and timeout_seconds
+        assert args[0] == "docker" and timeout_seconds
         return answers[next(key for key in answers if " ".join(args[1:]).startswith(key))]
     return run
 
@@ -40,36 +40,10 @@ def test_inspect():
                         "HostConfig": {"Runtime": "nvidia", "DeviceRequests": None, "Devices": [{"PathOnHost": "/dev/nvidia0"}]}}])
     answer = containers.inspect(docker({"container inspect ollama": (0, text, "")}), "ollama", 5)
     assert answer == {
-        "found": True, "engine": "docker", "reason": "", "status": "running", "running": True, "paused": False, "restarting": False, "exit_code": 0,
-        "health": "healthy",
+        "found": True, "reason": "", "status": "running", "running": True, "paused": False, "restarting": False, "exit_code": 0, "health": "healthy",
         "error": "", "started_at": "2026-11-24T21:58:10.5Z", "image": "ollama/ollama:0.17.4", "runtime": "nvidia", "device_requests": [],
         "devices": ["/dev/nvidia0"], "environment": {"PATH": "/bin", "A": "b=c"}, "privileged": False, "pid": STATE.get("Pid", 0),
     }
-
-
-# Config.CreateCommand and HostConfig.Devices as Podman 5.4.2 tells them.
-@pytest.mark.parametrize(
-    ("command", "names"),
-    [
-        (["podman", "run", "--device", "nvidia.com/gpu=GPU-1", "--device=nvidia.com/gpu=1", "image"], ["nvidia.com/gpu=GPU-1", "nvidia.com/gpu=1"]),
-        (["podman", "run", "--device=/dev/nvidia0", "image"], []),
-        (["podman", "run", "image", "echo", "--device"], []),
-        (None, []),
-    ],
-)  # fmt: skip
-def test_what_podman_was_asked_for_is_in_its_command(command, names):
-    text = json.dumps([{"State": STATE, "Config": {"CreateCommand": command}, "HostConfig": {"Runtime": "oci", "Devices": [{"PathOnHost": "/dev/nvidia0"}]}}])
-    answer = containers.inspect(docker({"container inspect c": (0, text, "")}, "podman"), "c", 5, "podman")
-    assert answer["engine"] == "podman" and answer["devices"] == ["/dev/nvidia0"]
-    assert [name for request in answer["device_requests"] for name in request["DeviceIDs"]] == names
-
-
-def test_podman_without_the_container_or_the_program():
-    absent = docker({"container inspect x": (125, "[]\n", "Error: no such container x")}, "podman")
-    assert containers.inspect(absent, "x", 5, "podman")["found"] is False
-    missing = "Error: crun: executable file `timeout` not found in $PATH: No such file or directory: OCI runtime attempted"
-    run = docker({"exec c timeout": (127, "", missing), "exec c sh -c": (0, "/dev/nvidia0\t\n", "")}, "podman")
-    assert containers.opened(run, "c", ["/dev/nvidia0"], 5, "podman") == ({"/dev/nvidia0": ""}, "")
 
 
 def test_running_containers():
