@@ -1,4 +1,4 @@
-"""The role nvidia_driver on a server that never had a driver: what refuses, what goes back to nothing, and an installation without any network."""
+"""The role nvidia_driver on a server that never had a driver: what it refuses before anything is changed."""
 from __future__ import annotations
 
 import json
@@ -10,17 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab import faults
 from tests.lab.node import lifecycle
 from tests.lab.node.node import Node
-from tests.lab.packages.build import build_repository
 from tests.lab.tests import driver_role as role
 
 pytestmark = pytest.mark.lab
 
-OLDER, BAD = "535.309.01", "580.998.01"
 CHECKOUT = Path(__file__).parents[3]
-BLACKLIST, MODULES = "/etc/modprobe.d/gpuops-blacklist-nouveau.conf", "/etc/modules-load.d/gpuops-nvidia.conf"
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +41,6 @@ def put_the_role_on_the_server(node: Node, folder: Path) -> None:
     node.put(folder / "root")
     task = {"name": "The driver", "ansible.builtin.include_role": {"name": "gpuops.fleet.nvidia_driver"}}
     node.write("/root/play.yml", yaml.safe_dump([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}]))
-
-
-def in_initial_ram_disk(node: Node) -> bool:
-    """Whether the initial RAM disk of the running kernel keeps nouveau from loading."""
-    return BLACKLIST.strip("/") in node.run("sh", "-c", "lsinitramfs /boot/initrd.img-$(uname -r)")[1].splitlines()
 
 
 def test_a_full_boot_partition_ends_before_anything(server: Node, tmp_path: Path) -> None:
@@ -82,46 +73,3 @@ def test_a_host_does_not_reboot_under_its_own_run(server: Node, tmp_path: Path) 
     code, told = server.run("ansible-playbook", "/root/play.yml", "-e", variables, check=False)
     assert code == 2 and "localhost has to reboot (" in told and "ansible_connection is local: the run would end with it" in told, told
     assert "Nothing was changed." in told and role.fingerprint(server) == before
-
-
-def test_a_driver_that_fails_leaves_nothing_of_an_interrupted_change(server: Node, tmp_path: Path) -> None:
-    lifecycle.serve("bad-proof", server.name)
-    before = in_initial_ram_disk(server)
-    # What the first run wrote is not what the host had.
-    role.killed_run(server, tmp_path, f"test -e {MODULES}", gpu_preflight_driver_version=BAD)
-    assert json.loads(server.read(role.STATE))["previous"]["boot_files"] == []
-
-    done = role.run(server, tmp_path, gpu_preflight_driver_version=BAD)
-    assert done.code == 2 and BAD in done.message and "Removed its packages: there was no working driver before." in done.message, done.text
-    assert "A reboot gives the GPUs to nouveau again" in done.message and "stays until a reboot" not in done.message
-    assert not role.packages(server) and not role.exists(server, "/sys/module/nvidia") and not role.held(server)
-    assert [path for path in (BLACKLIST, MODULES) if role.exists(server, path)] == []
-    assert before is False and in_initial_ram_disk(server) is False
-
-    server.reboot()
-    assert role.exists(server, "/sys/module/nouveau") and not role.exists(server, "/sys/module/nvidia")
-    server.run("rm", "/etc/apt/sources.list.d/lab-bad-proof.sources")
-
-
-def test_a_folder_of_packages_is_all_that_an_installation_needs(server: Node, tmp_path: Path) -> None:
-    mirror = build_repository()
-    shutil.copytree(mirror / "ubuntu", tmp_path / "root" / "srv" / "mirror")
-    server.put(tmp_path / "root")
-    repository = {
-        "uris": "file:/srv/mirror",
-        "suites": "noble",
-        "components": ["main", "restricted"],
-        "key_file": str(mirror / "keys" / "ubuntu.asc"),
-        "key_fingerprint": json.loads((mirror / "keys" / "fingerprints.json").read_text())["ubuntu"],
-    }
-    # The sources of the host stay configured, and none of them answers.
-    faults.inject("network-cut", server, {})
-    try:
-        done = role.run(server, tmp_path, gpu_preflight_driver_branch=535, nvidia_driver_repository=repository)
-    finally:
-        faults.inject("network-restore", server, {})
-    assert done.code == 0, done.text
-    assert role.driver(server) == role.whole(OLDER) and not role.exists(server, "/sys/module/nouveau")
-    assert done.result and done.result["rebooted"] is True
-    assert role.exists(server, BLACKLIST) and role.exists(server, MODULES) and in_initial_ram_disk(server)
-    assert "Signed-By: /usr/share/keyrings/gpuops-nvidia-driver-" in server.read("/etc/apt/sources.list.d/gpuops-nvidia-driver.sources")
