@@ -261,23 +261,50 @@ PLACEMENT_KEYS = ("library", "offloaded", "gpu_layers", "gpu_bytes")
 Json = t.Dict[str, t.Any]
 
 
+class Witnesses:
+    """What the driver says of the processes on GPUs: it is asked once for all containers, and Docker once for each, when the first model needs it."""
+
+    def __init__(self, fleet: FleetModule) -> None:
+        self._fleet = fleet
+        self._processes: t.Any = None
+        self._found: t.Dict[str, t.Any] = {}
+
+    def of(self, container: str) -> t.Any:
+        """The processes on GPUs and those of the container, as a `placement_processes.Witness`."""
+        # Imported here: most answers need no further witness.
+        from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gpu_processes
+        from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import placement_processes
+
+        fleet, limit = self._fleet, self._fleet.params["timeout_seconds"]
+        if self._processes is None:
+            given = fleet.params["facts"] is not None
+            self._processes = gpu_processes.of_facts(fleet.facts(lambda run: {})) if given else gpu_processes.read(fleet.run_command, limit)
+        if container not in self._found:
+            found, reason = self._processes
+            self._found[container] = placement_processes.Witness(found, gpu_processes.of_container(fleet.run_command, container, limit), reason)
+        return self._found[container]
+
+
 def check(fleet: FleetModule) -> None:
     """Read API and log of each server, judge, end the task."""
     params = fleet.params
     alone = dict(params, models=[{"name": params["model"], "num_ctx": params["num_ctx"]}])
     checks: t.List[Check] = []
     placements: t.List[Json] = []
+    witnesses = Witnesses(fleet)
     for server in [alone] if params["servers"] is None else params["servers"]:
         log = read_log(fleet, server["container"], params["timeout_seconds"])
         for model in server["models"]:
-            found, placed = of_model(fleet, server, model, log)
+            found, placed = of_model(fleet, server, model, log, witnesses)
             # What is about the container is the same for all its models.
             checks += [one for one in found if one not in checks]
             placements.append({"container": server["container"], "model": model["name"], "placement": placed})
     fleet.finish_checks(checks, placement=placements[0]["placement"] if placements else None, placements=placements)
 
 
-def of_model(fleet: FleetModule, server: Json, one: Json, log: t.Tuple[t.Optional[str], str]) -> t.Tuple[t.List[Check], t.Optional[Json]]:
+def of_model(
+    fleet: FleetModule, server: Json, one: Json, log: t.Tuple[t.Optional[str], str], witnesses: Witnesses
+) -> t.Tuple[t.List[Check], t.Optional[Json]]:
     """The checks of one model, and its placement. `log`: text of the server's log, or None and the reason."""
     params, model, (text, log_reason) = fleet.params, ollama_names.full_name(one["name"]), log
     digest, shown, running, api_reason = read_api(server["base_url"], params["timeout_seconds"], model)
@@ -287,7 +314,7 @@ def of_model(fleet: FleetModule, server: Json, one: Json, log: t.Tuple[t.Optiona
     info = (shown or {}).get("model_info") or {}
     trained = info.get("%s.context_length" % info.get("general.architecture"))
     # Where the log puts nothing on GPUs, the driver is not asked.
-    seen = read_processes(fleet, server["container"]) if parsed and parsed["gpu_bytes"] else None
+    seen = witnesses.of(server["container"]) if parsed and parsed["gpu_bytes"] else None
     checks = placement.check(ask, placement.Seen(parsed, running, embedding, trained, log_reason, api_reason, seen))
     if parsed is None:
         return checks, None
@@ -326,18 +353,6 @@ def read_log(fleet: FleetModule, container: str, timeout_seconds: float) -> t.Tu
     """The container's log since its start, or None and the reason."""
     state = containers.inspect(fleet.run_command, container, timeout_seconds)
     return containers.log(fleet.run_command, container, state["started_at"], timeout_seconds) if state["found"] else (None, state["reason"])
-
-
-def read_processes(fleet: FleetModule, container: str) -> t.Any:
-    """The processes on GPUs and those of the container, as a `placement_processes.Witness`."""
-    # Imported here: most answers need no further witness.
-    from ansible_collections.gpuops.fleet.plugins.module_utils._evidence import gpu_processes
-    from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import placement_processes
-
-    limit = fleet.params["timeout_seconds"]
-    given = fleet.params["facts"]
-    found, reason = gpu_processes.read(fleet.run_command, limit) if given is None else gpu_processes.of_facts(fleet.facts(lambda run: {}))
-    return placement_processes.Witness(found, gpu_processes.of_container(fleet.run_command, container, limit), reason)
 
 
 def main() -> None:

@@ -43,10 +43,10 @@ def read(path: str, cache_directory: str) -> GgufFile:
             magic = source.read(len(MAGIC))
             if magic != MAGIC:
                 raise EvidenceError("%s is not a GGUF file: it begins with %r instead of %r" % (path, magic, MAGIC), path=path)
-            known: t.Dict[str, t.Any] = {"path": os.path.abspath(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-            note = _note(note_path(cache_directory, path))
-            if {key: note.get(key) for key in known} == known and isinstance(note.get("sha256"), str):
-                return GgufFile(path, stat.st_size, note["sha256"], True, note)
+            known = _identity(path, stat)
+            noted = _noted(known, note_path(cache_directory, path))
+            if noted:
+                return GgufFile(path, stat.st_size, noted, True, dict(known, sha256=noted))
             gguf.read(path)
             digest = hashlib.sha256(magic)
             for chunk in iter(lambda: source.read(CHUNK_BYTES), b""):
@@ -66,9 +66,20 @@ def remembered(path: str, cache_directory: str) -> t.Optional[str]:
         stat = os.stat(path)
     except OSError:
         return None
-    note = _note(note_path(cache_directory, path))
-    known = (os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
-    return str(note["sha256"]) if (note.get("path"), note.get("size"), note.get("mtime_ns")) == known and note.get("sha256") else None
+    return _noted(_identity(path, stat), note_path(cache_directory, path))
+
+
+def _identity(path: str, stat: os.stat_result) -> t.Dict[str, t.Any]:
+    """What tells that a file is still the one that a note is about."""
+    return {"path": os.path.abspath(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _noted(known: t.Dict[str, t.Any], path: str) -> t.Optional[str]:
+    """The SHA-256 in the note at `path`, when it is about the file `known`."""
+    note = _note(path)
+    if {key: note.get(key) for key in known} == known and isinstance(note.get("sha256"), str):
+        return t.cast(str, note["sha256"])
+    return None
 
 
 def _note(path: str) -> t.Dict[str, t.Any]:

@@ -11,8 +11,9 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, P
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.boards import row
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.firmware_common import (
-    Device, events, guest, hexadecimal, integer, logged, remedy, size, words,
+    Device, events, hexadecimal, integer, logged, remedy, size, words,
 )  # fmt: skip
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.machine import guest
 
 NAME = "firmware.above_4g"
 EXPECTED = "BAR1 at or above 4 GiB"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the gpuops.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all firmware checks share: policy, virtual machines, kernel messages, words for remedies. Private to gpuops.fleet."""
+"""What all firmware checks share: policy, links that cannot be seen, kernel messages, words for remedies. Private to gpuops.fleet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import SKIPPED, Check, PolicyError, evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.machine import guest, vendor
 
 Device = t.Dict[str, t.Any]
 
@@ -17,8 +18,6 @@ BAREMETAL, PASSTHROUGH = ROLES = ("baremetal", "passthrough")
 DISABLED, ANY = ASPM_EXPECTED = ("disabled", "any")
 GATHER = "Gather facts with gpuops.fleet.gpu_facts as root on the host itself, not in a container."
 LOG = "kernel log"
-# Only real servers carry these names: hypervisors put their own into a guest's DMI tables.
-VENDORS = ("dell", "supermicro", "hp", "lenovo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +38,6 @@ class Policy:
                                   option="bmc_settings")  # fmt: skip
 
 
-def vendor(facts: t.Any) -> t.Optional[str]:
-    """The server vendor, one of VENDORS, that made this machine."""
-    told = (known.text(known.get(facts, "host", "system_vendor")) or "").lower()
-    return next((name for name in VENDORS if name in told), None)
-
-
 def words(facts: t.Any, setting: str) -> str:
     """What to set, in the words of the vendor, of the hypervisor or of most firmware setups."""
     # Imported here: where nothing is wrong, no remedy is needed.
@@ -59,11 +52,6 @@ def remedy(facts: t.Any, setting: str) -> str:
     """`words` as a sentence."""
     text = words(facts, setting)
     return "%s, then restart." % (text[0].upper() + text[1:])
-
-
-def guest(facts: t.Any) -> bool:
-    """True in a virtual machine, where PCI topology and firmware are made by the hypervisor."""
-    return known.virtual(facts) and vendor(facts) is None
 
 
 def not_here(check: str, device: Device, facts: t.Any, expected: str) -> t.Optional[Check]:

@@ -10,8 +10,9 @@ import typing as t
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.firmware_common import (
-    GATHER, Device, guest, integer, not_here, why, words,
+    GATHER, Device, integer, not_here, why, words,
 )  # fmt: skip
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.machine import guest
 
 GROUPS = "/sys/kernel/iommu_groups"
 

@@ -239,10 +239,16 @@ def predicted_bytes(model: Model, options: Options) -> float:
 def plan(model: Model, gpus: t.Sequence[Gpu], options: Options) -> Json:
     """The plan, with `advice`: a list of single changes, each of which makes the model fit; verdict `unknown` where free memory is not known."""
     if model.recurrent or any(gpu.free_mib is None for gpu in gpus):
-        rows = [{"uuid": gpu.uuid, "free_mib": gpu.free_mib} for gpu in gpus]
-        return {"gpus": rows, "total_layers": len(model.blocks) + 1, "layers_on_gpus": None, "verdict": NOT_KNOWN, "advice": []}
+        return not_known(gpus, [model])
     found = place(model, gpus, options)
     return dict(found, advice=[] if found["verdict"] == FITS else advice(model, gpus, options))
+
+
+def not_known(gpus: t.Sequence[Gpu], models: t.Sequence[Model]) -> Json:
+    """What stands for a plan where there cannot be one."""
+    rows = [{"uuid": gpu.uuid, "free_mib": gpu.free_mib} for gpu in gpus]
+    layers = sum(len(model.blocks) + 1 for model in models)
+    return {"gpus": rows, "total_layers": layers, "layers_on_gpus": None, "verdict": NOT_KNOWN, "advice": []}
 
 
 def advice(model: Model, gpus: t.Sequence[Gpu], options: Options) -> t.List[str]:
@@ -254,6 +260,21 @@ def advice(model: Model, gpus: t.Sequence[Gpu], options: Options) -> t.List[str]
     found = []
     if not options.sched_spread and len(gpus) > 1 and fits(sched_spread=True):
         found.append("sched_spread true: all %d GPUs together hold it" % len(gpus))
+    found.extend(server_settings(options, fits))
+    context = largest(min(options.num_ctx, model.context or options.num_ctx) // 1024, lambda number: fits(num_ctx=1024 * number))
+    if context:
+        found.append("num_ctx %d" % (1024 * context))
+    found.extend(more_gpus(gpus, lambda cards: place(model, cards, options)["verdict"] == FITS))
+    if found:
+        return found
+    smallest = dataclasses.replace(options, kv_cache_type="q8_0", flash_attention=True, num_parallel=1)
+    context = largest(options.num_ctx // 1024, lambda number: place(model, gpus, dataclasses.replace(smallest, num_ctx=1024 * number))["verdict"] == FITS)
+    return ["num_ctx %d with kv_cache_type q8_0, flash_attention true and num_parallel 1" % (1024 * context)] if context else []
+
+
+def server_settings(options: Options, fits: t.Callable[..., bool]) -> t.List[str]:
+    """Settings of the server, other than `options`, with each of which alone `fits(name=value)` is true."""
+    found = []
     if not options.flash_attention and fits(flash_attention=True):
         found.append("flash_attention true")
     for kind in ("q8_0", "q4_0") if options.flash_attention else ():
@@ -261,17 +282,7 @@ def advice(model: Model, gpus: t.Sequence[Gpu], options: Options) -> t.List[str]
             found.append("kv_cache_type %s" % kind)
             break
     fewer = largest(options.num_parallel - 1, lambda number: fits(num_parallel=number))
-    if fewer:
-        found.append("num_parallel %d" % fewer)
-    context = largest(min(options.num_ctx, model.context or options.num_ctx) // 1024, lambda number: fits(num_ctx=1024 * number))
-    if context:
-        found.append("num_ctx %d" % (1024 * context))
-    found.extend(_more(model, gpus, options))
-    if found:
-        return found
-    smallest = dataclasses.replace(options, kv_cache_type="q8_0", flash_attention=True, num_parallel=1)
-    context = largest(options.num_ctx // 1024, lambda number: place(model, gpus, dataclasses.replace(smallest, num_ctx=1024 * number))["verdict"] == FITS)
-    return ["num_ctx %d with kv_cache_type q8_0, flash_attention true and num_parallel 1" % (1024 * context)] if context else []
+    return found + (["num_parallel %d" % fewer] if fewer else [])
 
 
 def largest(most: int, good: t.Callable[[int], bool]) -> int:
@@ -286,11 +297,12 @@ def largest(most: int, good: t.Callable[[int], bool]) -> int:
     return low
 
 
-def _more(model: Model, gpus: t.Sequence[Gpu], options: Options) -> t.List[str]:
+def more_gpus(gpus: t.Sequence[Gpu], fits: t.Callable[[t.Sequence[Gpu]], bool]) -> t.List[str]:
+    """How many GPUs as the largest of `gpus` have to come along until `fits(all of them)` is true; nothing when too many would have to."""
     size = max((gpu.free_mib or 0 for gpu in gpus), default=0)
     for more in range(1, MORE_GPUS + 1) if size else ():
         added = [Gpu("added-%d" % number, size) for number in range(more)]
-        if place(model, list(gpus) + added, options)["verdict"] == FITS:
+        if fits(list(gpus) + added):
             return ["%d more %s with %d MiB free" % (more, "GPU" if more == 1 else "GPUs", round(size))]
     return []
 

@@ -31,9 +31,7 @@ def plan(wanted: t.Sequence[Wanted], gpus: t.Sequence[Gpu]) -> Json:
     known = [one for one in wanted if one.model is not None]
     uncounted = [one.name for one in wanted if one.model is None]
     if not known or any(gpu.free_mib is None for gpu in gpus) or any(one.model and one.model.recurrent for one in known):
-        total = sum(len(one.model.blocks) + 1 for one in known if one.model)
-        rows = [{"uuid": gpu.uuid, "free_mib": gpu.free_mib} for gpu in gpus]
-        return {"gpus": rows, "total_layers": total, "layers_on_gpus": None, "verdict": NOT_KNOWN, "advice": [], "models": [], "uncounted": uncounted}
+        return dict(memory_fit.not_known(gpus, [one.model for one in known if one.model]), models=[], uncounted=uncounted)
     found = place(known, gpus)
     return dict(found, advice=[] if found["verdict"] == FITS else advice(known, gpus), uncounted=uncounted)
 
@@ -81,25 +79,13 @@ def advice(known: t.Sequence[Wanted], gpus: t.Sequence[Gpu]) -> t.List[str]:
     options, found = known[0].options, []
     if not options.sched_spread and len(gpus) > 1 and fits(changed(sched_spread=True)):
         found.append("sched_spread true")
-    if not options.flash_attention and fits(changed(flash_attention=True)):
-        found.append("flash_attention true")
-    for kind in ("q8_0", "q4_0") if options.flash_attention else ():
-        if memory_fit.KV_BYTES[kind] < memory_fit.KV_BYTES[options.kv_cache_type] and fits(changed(kv_cache_type=kind)):
-            found.append("kv_cache_type %s" % kind)
-            break
-    fewer = memory_fit.largest(options.num_parallel - 1, lambda number: fits(changed(num_parallel=number)))
-    if fewer:
-        found.append("num_parallel %d" % fewer)
+    found.extend(memory_fit.server_settings(options, lambda **change: fits(changed(**change))))
     for place_of, one in enumerate(known):
         most = min(one.options.num_ctx, (one.model.context if one.model else None) or one.options.num_ctx) // 1024
         context = memory_fit.largest(most, lambda number, place_of=place_of: fits(changed(place_of, num_ctx=1024 * number)))  # type: ignore[misc]
         if context:
             found.append("num_ctx %d for %s" % (1024 * context, one.name))
-    size = max((gpu.free_mib or 0 for gpu in gpus), default=0)
-    for more in range(1, memory_fit.MORE_GPUS + 1) if size else ():
-        if fits(known, list(gpus) + [Gpu("added-%d" % number, size) for number in range(more)]):
-            found.append("%d more %s with %d MiB free" % (more, "GPU" if more == 1 else "GPUs", round(size)))
-            break
+    found.extend(memory_fit.more_gpus(gpus, lambda cards: fits(known, cards)))
     for place_of, one in enumerate(known):
         others = [other for number, other in enumerate(known) if number != place_of]
         if others and fits(others):

@@ -11,10 +11,9 @@ from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.ollama_model
 from ansible_collections.gpuops.fleet.plugins.module_utils._catalog.ollama_settings import LLAMA_SERVER_SINCE
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import ollama_settings
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.memory_fit import CONTEXT_MIB, ENGINES
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.ollama_names import is_process
 
 Json = t.Dict[str, t.Any]
-# Processes of the server itself, whose memory is there again once it loads a model anew.
-OWN_PROCESSES = ("ollama", "llama-server")
 
 
 def questions(server: Json) -> t.List[Json]:
@@ -66,13 +65,13 @@ def _source(model: Json) -> Json:
 
 
 def _free(devices: t.Sequence[Json]) -> t.Optional[t.List[Json]]:
-    """MiB that each GPU has for a model once the server's own processes let go of theirs; None when a GPU does not tell."""
+    """MiB that each GPU has for a model once the server's own processes let go of theirs, as they do to load one anew; None when a GPU does not tell."""
     found = []
     for device in devices:
         memory = device.get("memory") or {}
         if not device.get("uuid") or memory.get("total_mib") is None or memory.get("used_mib") is None:
             return None
-        own = sum(one.get("used_memory_mib") or 0 for one in device.get("processes") or () if any(word in str(one.get("name")) for word in OWN_PROCESSES))
+        own = sum(one.get("used_memory_mib") or 0 for one in device.get("processes") or () if is_process(one.get("name")))
         free = memory["total_mib"] - (memory.get("reserved_mib") or 0) - max(0, memory["used_mib"] - own) - CONTEXT_MIB
         found.append({"uuid": device["uuid"], "free_mib": max(0, free)})
     return found

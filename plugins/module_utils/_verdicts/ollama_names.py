@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the gpuops.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How Ollama names models and their weights. Private to gpuops.fleet: the names may change in any release."""
+"""How Ollama names models, their weights and its own processes. Private to gpuops.fleet: the names may change in any release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import PolicyError
 
+# Programs of the server, as the driver lists the processes on a GPU.
+PROCESSES = ("ollama", "llama-server")
 WEIGHTS = re.compile(r"^FROM \S*sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
+
+
+def is_process(name: t.Any) -> bool:
+    """Whether a process of this name is the server's own."""
+    return any(word in str(name) for word in PROCESSES)
 
 
 def full_name(name: str) -> str:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, evidence
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.ollama_names import is_process
 
 Json = t.Dict[str, t.Any]
 MIB = 2.0**20
-# Names of the server's processes, for when Docker does not tell which ones are the container's.
-NAMES = ("ollama", "llama-server")
 # The driver counts the CUDA context too, so it never sees less than the log; rounding alone takes a little.
 SEEN_SHARE = 0.9
 
@@ -63,7 +62,8 @@ def check(model: str, log: Json, witness: t.Optional[Witness]) -> Check:
 
 
 def _own(process: Json, pids: t.Optional[t.Collection[int]]) -> bool:
-    return process.get("pid") in pids if pids is not None else any(name in str(process.get("name")) for name in NAMES)
+    # Where Docker does not tell which processes are the container's, the name has to.
+    return process.get("pid") in pids if pids is not None else is_process(process.get("name"))
 
 
 def _text(processes: t.Sequence[Json]) -> str:

@@ -10,7 +10,7 @@ import typing as t
 from ansible_collections.gpuops.fleet.plugins.module_utils._check import FAIL, PASS, SKIPPED, UNKNOWN, WARN, Check, evidence
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import facts as known
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts import power_supplies
-from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.firmware_common import guest
+from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.machine import guest
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_events import check as check_events
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_policy import HEADROOM_PERCENT, PLATFORM_WATTS, Policy
 from ansible_collections.gpuops.fleet.plugins.module_utils._verdicts.power_redundancy import agreement, redundancy
