@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.lab.bmc.protocol import HEADERS, JSON, described_by, open_documents
+from tests.lab.bmc.protocol import HEADERS, JSON, described_by, open_document
 from tests.lab.bmc.trees import TREES, Tree, key, load
 
 USERNAME, PASSWORD = "lab", "lab-password"
@@ -48,8 +48,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, bmc.raw)
         elif self.headers.get("OData-Version", "4.0") != "4.0":
             self._answer(412, b"{}")
-        elif path in (documents := open_documents(bmc.tree)):
-            kind, body = documents[path]
+        elif document := open_document(bmc.tree, path):
+            kind, body = document
             self._answer(200, body, {"Content-Type": kind, **described_by(bmc.tree, path)})
         elif self.headers.get("Authorization") != bmc.authorization:
             self._answer(401, b"{}", {"WWW-Authenticate": 'Basic realm="Redfish"'})

@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab import cache
@@ -137,6 +139,17 @@ def down(name: str) -> None:
         if node:
             node.remove()
         path_of(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def machine(profile: str, name: str) -> Iterator[Node]:
+    """A fresh node of its own for a test, which goes again at the end. Two runs of the tests on one machine do not share it."""
+    name = f"{name}-{os.getpid()}"
+    try:
+        up(profile, name)
+        yield find(name)
+    finally:
+        down(name)
 
 
 def down_all() -> None:

@@ -26,12 +26,8 @@ VARIABLES = {"gpu_preflight_expected_count": 2, "gpu_preflight_supply_watts": 20
 @pytest.fixture(scope="module")
 def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Two Tesla P40 without addresses for their memory."""
-    name = f"check-bmc-{os.getpid()}"
-    try:
-        lifecycle.up("p40x2-above4g-off", name)
-        yield write_inventory(lifecycle.find(name), tmp_path_factory.mktemp("inventory") / "hosts.yml")
-    finally:
-        lifecycle.down(name)
+    with lifecycle.machine("p40x2-above4g-off", "check-bmc") as node:
+        yield write_inventory(node, tmp_path_factory.mktemp("inventory") / "hosts.yml")
 
 
 @pytest.fixture

@@ -39,12 +39,8 @@ STAGES = [
 @pytest.fixture(scope="module")
 def server() -> Iterator[Node]:
     """Two Tesla P40 with a working driver, without Docker."""
-    name = f"test-containers-{os.getpid()}"
-    lifecycle.up("p40x2", name)
-    try:
-        yield lifecycle.find(name)
-    finally:
-        lifecycle.down(name)
+    with lifecycle.machine("p40x2", "test-containers") as node:
+        yield node
 
 
 def play(node: Node, folder: Path, tasks: list[dict[str, Any]], *options: str, fails: bool = False, **variables: Any) -> dict[str, Any]:

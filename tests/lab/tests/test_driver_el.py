@@ -1,7 +1,6 @@
 """The role nvidia_driver on Enterprise Linux: two Tesla P40 from no driver to branch 570 and on to 580, read back with rpm, DKMS, modinfo and nvidia-smi."""
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,8 @@ OLD, NEW, FAULTY = "570.211.01", "580.95.05", "580.126.09"
 @pytest.fixture(scope="module")
 def server() -> Iterator[Node]:
     """Two Tesla P40 on Rocky Linux 9, no driver."""
-    name = f"driver-el-{os.getpid()}"
-    try:
-        lifecycle.up("p40x2-rocky9", name)
-        yield lifecycle.find(name)
-    finally:
-        lifecycle.down(name)
+    with lifecycle.machine("p40x2-rocky9", "driver-el") as node:
+        yield node
 
 
 # repository, what else is asked for → what the message says

@@ -1,7 +1,6 @@
 """The role nvidia_driver on two Tesla P40, from a bare server to branch 580: each step is read back from the node itself."""
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -22,12 +21,8 @@ OLD, NEW = "535.309.01", "580.173.02"
 @pytest.fixture(scope="module")
 def server() -> Iterator[Node]:
     """Two Tesla P40 held by nouveau, no driver of NVIDIA."""
-    name = f"driver-change-{os.getpid()}"
-    try:
-        lifecycle.up("p40x2-no-driver", name)
-        yield lifecycle.find(name)
-    finally:
-        lifecycle.down(name)
+    with lifecycle.machine("p40x2-no-driver", "driver-change") as node:
+        yield node
 
 
 def cut_network_while_changing(node: Node) -> threading.Thread:

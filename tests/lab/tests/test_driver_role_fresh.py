@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +21,8 @@ CHECKOUT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def server() -> Iterator[Node]:
     """Two Tesla P40 held by nouveau, no driver of NVIDIA."""
-    name = f"driver-fresh-{os.getpid()}"
-    try:
-        lifecycle.up("p40x2-no-driver", name)
-        yield lifecycle.find(name)
-    finally:
-        lifecycle.down(name)
+    with lifecycle.machine("p40x2-no-driver", "driver-fresh") as node:
+        yield node
 
 
 def put_the_role_on_the_server(node: Node, folder: Path) -> None:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,10 @@ OLD, NEW, BAD = "580.95.05", "580.173.02", "580.998.01"
 @pytest.fixture(scope="module")
 def server() -> Iterator[Node]:
     """Two Tesla P40 with driver 580.95.05, and a program that holds a GPU and may be stopped."""
-    name = f"driver-recovery-{os.getpid()}"
-    try:
-        lifecycle.up("p40x2", name)
+    with lifecycle.machine("p40x2", "driver-recovery") as node:
         lifecycle.serve("bad-proof", None)
-        node = lifecycle.find(name)
         role.hold_gpu(node, "holder")
         yield node
-    finally:
-        lifecycle.down(name)
 
 
 DRAIN = {"nvidia_driver_drain_services": ["holder", "nvidia-persistenced"]}

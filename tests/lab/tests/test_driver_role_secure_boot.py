@@ -1,7 +1,6 @@
 """The role nvidia_driver under Secure Boot, on a machine whose firmware does not know the key of DKMS."""
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +16,8 @@ pytestmark = pytest.mark.lab
 @pytest.fixture(scope="module")
 def server() -> Iterator[Node]:
     """Two Tesla P40, Secure Boot, no driver."""
-    name = f"driver-secure-{os.getpid()}"
-    try:
-        lifecycle.up("p40x2-secure-boot", name)
-        yield lifecycle.find(name)
-    finally:
-        lifecycle.down(name)
+    with lifecycle.machine("p40x2-secure-boot", "driver-secure") as node:
+        yield node
 
 
 def test_a_module_that_the_kernel_would_refuse_is_not_built(server: Node, tmp_path: Path) -> None:

@@ -1,9 +1,6 @@
 """One planted fault, one answer: a broken machine is told of by the check that names its fault, and by no other one."""
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -141,18 +138,6 @@ BROKEN: dict[str, Answers] = {
 }
 
 
-@contextmanager
-def machine(profile: str, name: str) -> Iterator[Node]:
-    """A fresh machine of the profile."""
-    # Two runs of the tests on one machine must not share a node.
-    name = f"planted-{name}-{os.getpid()}"
-    try:
-        lifecycle.up(profile, name)
-        yield lifecycle.find(name)
-    finally:
-        lifecycle.down(name)
-
-
 def compare(node: Node, folder: Path, planted: list[Fault], modules: Arguments, sound: Answers) -> list[dict[str, Any]]:
     """Judge `planted`, compare each with what is expected beside `sound`, and return the facts of each."""
     found = judge(node, folder, planted, modules)
@@ -173,7 +158,7 @@ def failing(node: Node, folder: Path, planted: Fault, modules: Arguments) -> Ans
 
 
 def test_faults_of_running_gpus_and_of_their_slots(tmp_path: Path) -> None:
-    with machine("p40x2", "running") as node:
+    with lifecycle.machine("p40x2", "planted-running") as node:
         compare(node, tmp_path, RUNNING, DRIVER, SOUND_ANSWERS)
         faults.inject("link-width", node, {"gpu": "0", "lanes": "8"})
         narrow = Fault("eight lanes", "nvidia-smi -pm 1", "true", {("pcie.width", FIRST, "fail")})
@@ -191,7 +176,7 @@ def test_faults_of_running_gpus_and_of_their_slots(tmp_path: Path) -> None:
 
 
 def test_faults_of_nvswitches_and_their_links(tmp_path: Path) -> None:
-    with machine("h100x8", "fabric") as node:
+    with lifecycle.machine("h100x8", "planted-fabric") as node:
         facts = compare(node, tmp_path, FABRIC, EIGHT, SOUND_ANSWERS)
     ways = [{way for row in one["host"]["topology"].values() for way in row.values()} for one in facts]
     # As `nvidia-smi topo -m`: a pair has as many links as the one of both with fewer.
@@ -200,7 +185,7 @@ def test_faults_of_nvswitches_and_their_links(tmp_path: Path) -> None:
 
 
 def test_faults_of_the_firmware_of_a_host_of_virtual_machines(tmp_path: Path) -> None:
-    with machine("passthrough", "role") as node:
+    with lifecycle.machine("passthrough", "planted-role") as node:
         bare = Fault("the same machine without virtual machines", "nvidia-smi -pm 1", "true", {("pcie.acs", address, "warn") for address in P40X2},
                      {"firmware_check": {"platform_role": "baremetal"}})  # fmt: skip
         compare(node, tmp_path, [SOUND, bare], ROLE, SOUND_ANSWERS)
@@ -214,7 +199,7 @@ def test_faults_of_the_firmware_of_a_host_of_virtual_machines(tmp_path: Path) ->
 
 @pytest.mark.parametrize("profile", BROKEN)
 def test_a_machine_that_is_broken_from_the_start(profile: str, tmp_path: Path) -> None:
-    with machine(profile, "broken") as node:
+    with lifecycle.machine(profile, "planted-broken") as node:
         assert failing(node, tmp_path, Fault(profile, "true", "true", set()), MODULES) == BROKEN[profile]
 
 
@@ -224,7 +209,7 @@ def test_a_driver_that_does_not_answer_makes_nothing_pass_and_nothing_fail(tmp_p
         Fault(function, f"echo error 999 >{calls}/{function}", f"rm {calls}/{function}", {("gpu.visible", address, "unknown") for address in P40X2})
         for function in ("nvmlInit_v2", "nvmlDeviceGetCount_v2")
     ]
-    with machine("p40x2", "silent") as node:
+    with lifecycle.machine("p40x2", "planted-silent") as node:
         for checks, _facts in judge(node, tmp_path, silent, {"gpu_health_check": {}}):
             assert answers_of(checks) == silent[0].expected
             # The bus, the kernel log and /proc/driver/nvidia answer without NVML.
